@@ -1,0 +1,20 @@
+"""English texts."""
+
+EN: dict[str, str] = {
+    "approval_asked": "📝 <b>{key}</b> {title}\nThe analysis is ready and waits for approval (commit {commit}).\n{markup}",
+    "confirmation_asked": (
+        "🚀 <b>{key}</b> {title}\nEverything is green. Deploy commit {commit} to production? "
+        "Move the card to <i>Confirm Deploy</i>.\n{markup}"
+    ),
+    "question_asked": "❓ <b>{key}</b> {title}\nThe {role} asks: {question}\n{markup}",
+    "blocked": "⛔ <b>{key}</b> {title}\nBlocked at {stage}: {reason}",
+    "escalated": "🆘 <b>{key}</b> {title}\nEscalated at {stage}: {reason}",
+    "overdue": "⏰ <b>{key}</b> {title}\nStill waiting since {since}: {sentence}",
+    "recovered": "♻️ <b>{key}</b> {title}\nThe run at {stage} had died; another one has taken over.",
+    "done": "✅ <b>{key}</b> {title}\nDone: commit {commit} is on {branch}.",
+    "cancelled": "🛑 <b>{key}</b> {title}\nStopped and cancelled at {stage}.",
+    "rolled_back": "↩️ {key} goes back from {from_stage} to {to_stage}: {reason}",
+    "agent_finished": "The {role} has finished attempt {visit} of {stage} ({tokens} tokens in, {output} out, ${cost}).\n{markup}",
+    "ignored": "{why}",
+    "intake_refused": "{key} was not started: {why}",
+}

@@ -1,0 +1,429 @@
+"""The words of Orch as plain, immutable values. Times are aware UTC datetimes, durations seconds, money US dollars."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.signals import Signal
+from pipeline.stages import Role, Stage, Status
+
+
+class Hold(StrEnum):
+    """Why an item is held: nothing but a person moves it on."""
+
+    BLOCKED = "blocked"
+    ESCALATED = "escalated"
+
+
+class WaitKind(StrEnum):
+    """What an item waits for. People are waited for in a suspended run; for machines the run ends."""
+
+    APPROVAL = "approval"
+    CONFIRMATION = "confirmation"
+    ANSWER = "answer"
+    CI = "ci"
+    MERGE_TURN = "merge-turn"
+    BACK_OFF = "back-off"
+
+    @property
+    def human(self) -> bool:
+        """Whether a person ends this wait."""
+        return self in (WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One tracker issue under Orch's care: a snapshot of its row.
+
+    `version` moves with every stage write. `tip` is the commit of the task branch that Orch last pushed or adopted,
+    `head` the last one of it that changes anything outside the item's artifacts.
+    """
+
+    id: int
+    key: str
+    project: str
+    tracker_id: str
+    title: str
+    branch: str
+    stage: Stage
+    version: int
+    attempts: Mapping[str, int]
+    visits: Mapping[str, int]
+    created_at: datetime
+    entered_at: datetime
+    failures: int = 0
+    not_before: datetime | None = None
+    hold: Hold | None = None
+    hold_reason: str = ""
+    feedback: str = ""
+    pull_number: int | None = None
+    head: str | None = None
+    tip: str | None = None
+    validated: str | None = None
+    validated_base: str | None = None
+    approved: str | None = None
+    confirmed: str | None = None
+    landed: str | None = None
+    shown: Status | None = None
+    cancel_requested_at: datetime | None = None
+    cancelled_at: datetime | None = None
+
+    @property
+    def visit(self) -> int:
+        """How many times the item has entered its current stage; agent runs and run names carry it."""
+        return self.visits.get(self.stage.value, 0)
+
+    @property
+    def artifacts(self) -> str:
+        """The folder on the branch that holds this item's artifacts."""
+        return f"docs/work-items/{self.key}"
+
+    def attempts_of(self, role: Role) -> int:
+        """Attempts of `role` spent on red answers so far."""
+        return self.attempts.get(role.value, 0)
+
+
+# --- gates -----------------------------------------------------------------------------------------------------------
+
+
+class Answer(StrEnum):
+    """What a gate can say."""
+
+    PASS = "pass"  # noqa: S105  a gate's answer, not a password
+    FAIL = "fail"
+    PENDING = "pending"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """A gate's answer with its one sentence for people, what it was about, and the evidence behind it."""
+
+    answer: Answer
+    sentence: str
+    commit: str | None = None
+    waits_for: WaitKind | None = None
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+def Pass(sentence: str, *, commit: str | None = None, **evidence: object) -> GateResult:  # noqa: N802  reads as a value
+    """The gate is green."""
+    return GateResult(Answer.PASS, sentence, commit, evidence=evidence)
+
+
+def Fail(sentence: str, *, commit: str | None = None, **evidence: object) -> GateResult:  # noqa: N802  reads as a value
+    """The gate is red: the item goes back and an attempt is spent."""
+    return GateResult(Answer.FAIL, sentence, commit, evidence=evidence)
+
+
+def Pending(  # noqa: N802  reads as a value
+    sentence: str, waits_for: WaitKind, *, commit: str | None = None, **evidence: object
+) -> GateResult:
+    """The gate cannot tell yet; `waits_for` says who or what will make it tell."""
+    return GateResult(Answer.PENDING, sentence, commit, waits_for, evidence)
+
+
+def NotApplicable(sentence: str) -> GateResult:  # noqa: N802  reads as a value
+    """The gate does not apply to this project or item, and the sentence says why."""
+    return GateResult(Answer.NOT_APPLICABLE, sentence)
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+class Choice(StrEnum):
+    """What a person can decide."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    CONFIRM = "confirm"
+    ANSWER = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's recorded decision. It counts only for the wait kind and the commit it was made about."""
+
+    kind: WaitKind
+    choice: Choice
+    commit: str
+    actor: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What an item waits for. `key` names the suspension; open while `closed_at` is None."""
+
+    id: int
+    key: str
+    kind: WaitKind
+    stage: Stage
+    visit: int
+    sentence: str
+    since: datetime
+    deadline: datetime | None
+    look_again_at: datetime | None
+    commit: str | None
+    flow_run_id: str | None
+    wake_requested_at: datetime | None
+    closed_at: datetime | None
+
+
+# --- agents ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one agent run consumed. `full_input` is what the model read; the cached part is told apart."""
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    turns: int = 0
+
+    @property
+    def full_input(self) -> int:
+        """All input tokens, cached ones included."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
+
+
+class AgentEnd(StrEnum):
+    """How an agent run ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentJob:
+    """One agent run to be carried out. `environment` is everything the agent will see, nothing is inherited."""
+
+    role: Role
+    work_item: str
+    worktree: Path
+    prompt: str
+    log: Path
+    timeout_s: float
+    idle_timeout_s: float
+    environment: Mapping[str, str]
+    model: str = ""
+    effort: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOutcome:
+    """What became of an agent run. `question` is set when the agent asks a person instead of finishing."""
+
+    end: AgentEnd
+    sentence: str
+    exit_code: int | None
+    usage: Usage
+    duration_s: float
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """Tells a process apart for good: a process group id means nothing on another host or after a reboot."""
+
+    host: str
+    boot: str
+    pgid: int
+    started: float
+
+
+# --- outside systems -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerState:
+    """One state of a tracker project, as it stands there."""
+
+    id: str
+    name: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerItem:
+    """A tracker issue as the API tells it. `description` is plain text."""
+
+    id: str
+    project_id: str
+    sequence_id: int
+    title: str
+    description: str
+    state_id: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerComment:
+    """A comment on a tracker issue, as plain text."""
+
+    id: str
+    actor_id: str
+    text: str
+    created_at: datetime
+
+
+class CiState(StrEnum):
+    """The forge's combined word about a commit. `NONE` means that nobody has said anything."""
+
+    NONE = "none"
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class CiStatus:
+    """Combined commit status with the contexts that are not green."""
+
+    state: CiState
+    failing: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A pull request. `head` is the forge's idea of its head commit."""
+
+    number: int
+    url: str
+    open: bool
+    merged: bool
+    head: str
+    base: str
+    merge_commit: str | None = None
+
+
+# --- git and landing -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """The branch stands on `base`; `moved` tells whether commits were rewritten."""
+
+    tip: str
+    base: str
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The branch cannot be put on `base`; the worktree is as it was before."""
+
+    base: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The remote branch is `tip` now (also when it was before)."""
+
+    tip: str
+
+
+@dataclass(frozen=True, slots=True)
+class MovedOn:
+    """The remote branch is not where it was expected; nothing was written. `found` is None when it does not exist."""
+
+    found: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The default branch is exactly `commit`, verified after the fact."""
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """The forge does not let us move the default branch; `reason` is its own word."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """One run of a project's test command on exactly `commit`, in a clean worktree."""
+
+    __test__ = False
+
+    commit: str
+    passed: bool
+    sentence: str
+    duration_s: float
+    log: Path
+    failing: tuple[str, ...] = ()
+
+
+class MergeEnd(StrEnum):
+    """How an attempt to validate a branch for landing ended."""
+
+    VALIDATED = "validated"
+    CONFLICT = "conflict"
+    RED = "red"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeAttempt:
+    """What the merge gate found. `commit` on top of `base` is what was tested; `files` are those in conflict."""
+
+    end: MergeEnd
+    sentence: str
+    base: str | None = None
+    commit: str | None = None
+    files: tuple[str, ...] = ()
+    tests: TestRun | None = None
+
+
+# --- inbound ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A card now stands in this state; which signal that is depends on the project's states."""
+
+    state_id: str
+    state_name: str
+    state_group: str
+
+
+@dataclass(frozen=True, slots=True)
+class InboundSignal:
+    """What a delivery says, before the registry has resolved its project.
+
+    `project_ref` is the tracker's project id or the forge's `owner/name`; `item_ref` a tracker issue id, a branch, a
+    pull request as `#12`, or a commit as `sha:<sha>`. Exactly one of `signal` and `state` is set.
+    """
+
+    project_ref: str
+    item_ref: str
+    signal: Signal | None = None
+    state: StateChange | None = None
+    actor: str = ""
+    actor_id: str = ""
+    payload: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A verified webhook, understood. Without signals `ignored_because` says why, in one sentence."""
+
+    source: str
+    event: str
+    digest: str
+    signals: tuple[InboundSignal, ...] = ()
+    ignored_because: str = ""

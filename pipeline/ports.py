@@ -1,0 +1,215 @@
+"""The roles that outside systems play for Orch. Adapters in `pipeline.clients` fill them; tests may bring their own.
+
+Every method may raise `Unavailable` (try again later), `Refused` or `Missing` (do not). Methods are idempotent unless
+their docstring says otherwise.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.model import (
+    AgentJob,
+    AgentOutcome,
+    CiStatus,
+    Conflict,
+    Landed,
+    MovedOn,
+    ProcessIdentity,
+    Protected,
+    Pull,
+    Pushed,
+    Rebased,
+    TestRun,
+    TrackerComment,
+    TrackerItem,
+    TrackerState,
+)
+from pipeline.projects import Project
+
+
+class Tracker(Protocol):
+    """Where people write issues and move cards."""
+
+    async def states(self, project: Project) -> tuple[TrackerState, ...]:
+        """All states of the project, fresh from the tracker."""
+        ...
+
+    async def item(self, project: Project, item_id: str) -> TrackerItem:
+        """One issue by its tracker id; `Missing` when deleted or archived."""
+        ...
+
+    async def item_by_key(self, project: Project, key: str) -> TrackerItem:
+        """One issue by its key, such as `WID-12`."""
+        ...
+
+    async def items(self, project: Project, *, changed_since: datetime | None = None) -> tuple[TrackerItem, ...]:
+        """Issues of the project, latest change first; stops paging at the first one older than `changed_since`."""
+        ...
+
+    async def set_state(self, project: Project, item_id: str, state_id: str) -> None:
+        """Move a card."""
+        ...
+
+    async def comment(self, project: Project, item_id: str, html: str, *, external_id: str) -> None:
+        """Write a comment once per `external_id`, however often it is called."""
+        ...
+
+    async def comments(self, project: Project, item_id: str) -> tuple[TrackerComment, ...]:
+        """All comments of an issue, oldest first."""
+        ...
+
+    async def own_id(self) -> str:
+        """The tracker's user id of the token in use, to tell our own changes apart."""
+        ...
+
+
+class Forge(Protocol):
+    """Where repositories, pull requests and commit statuses live."""
+
+    def clone_url(self, project: Project) -> str:
+        """The URL to clone from and push to, without credentials."""
+        ...
+
+    def git_credentials(self) -> dict[str, str]:
+        """Environment for a git process that talks to the forge (extra header through GIT_CONFIG_*); secret."""
+        ...
+
+    async def open_pull(self, project: Project, *, branch: str, title: str, body: str) -> Pull:
+        """The open pull request of `branch` to the default branch; opened when there is none."""
+        ...
+
+    async def pull(self, project: Project, number: int) -> Pull:
+        """A pull request as it is now."""
+        ...
+
+    async def combined_status(self, project: Project, commit: str) -> CiStatus:
+        """What CI says about a commit."""
+        ...
+
+    async def branch_tip(self, project: Project, branch: str) -> str | None:
+        """The branch's commit on the forge, None when there is no such branch."""
+        ...
+
+    async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
+        """Land by the forge's own fast-forward-only merge of pull request `number` whose head must be `commit`.
+
+        None when this forge or repository has no such merge style: the caller then pushes. Not verified here.
+        """
+        ...
+
+    async def mark_landed(self, project: Project, *, number: int, commit: str) -> None:
+        """After a push landed `commit`: mark the pull request merged by hand, or close it with a comment."""
+        ...
+
+    async def own_login(self) -> str:
+        """The login of the token in use, to tell our own pushes apart."""
+        ...
+
+
+class Messenger(Protocol):
+    """Where people are paged."""
+
+    async def send(self, html: str, *, silent: bool = False) -> str:
+        """Send a new message and return its id. Not idempotent."""
+        ...
+
+
+class Agent(Protocol):
+    """A coding agent."""
+
+    async def run(self, job: AgentJob, *, started: Callable[[ProcessIdentity], None]) -> AgentOutcome:
+        """Carry out one job; `started` is called once with the process's identity before any waiting. Not idempotent.
+
+        Raises `CouldNotRun` when the program cannot be started at all. Cancelling ends the whole process group.
+        """
+        ...
+
+
+class Workspace(Protocol):
+    """One project's mirror clone and the worktrees of its items. Methods block: call them from a thread."""
+
+    def fetch(self) -> str:
+        """Bring the mirror up to date; the default branch's commit. Raises `Unavailable` or `Refused`."""
+        ...
+
+    def worktree(self, work_item: str, branch: str) -> Path:
+        """The item's worktree on its task branch, made from the remote branch or the default branch as needed.
+
+        An existing worktree is kept as it is. Never a checkout of the default branch.
+        """
+        ...
+
+    def tip(self, work_item: str) -> str:
+        """The commit that the item's worktree stands on."""
+        ...
+
+    def remote_tip(self, branch: str) -> str | None:
+        """The branch's commit as of the last fetch."""
+        ...
+
+    def head(self, commit: str, artifacts: str) -> str:
+        """The last commit up to `commit`, above the default branch, that changes anything outside `artifacts`.
+
+        The merge base when no commit of the branch does.
+        """
+        ...
+
+    def restore(self, work_item: str, commit: str) -> None:
+        """Put the worktree back to `commit`, unfinished rebases, stray files and all."""
+        ...
+
+    def commit_all(self, work_item: str, message: str) -> str:
+        """Commit what an agent left uncommitted (nothing when clean); the worktree's commit afterwards."""
+        ...
+
+    def read(self, commit: str, path: str) -> str | None:
+        """A text file of a commit, None when it is not there."""
+        ...
+
+    def files(self, commit: str, folder: str) -> tuple[str, ...]:
+        """Paths of the files below `folder` in a commit, sorted."""
+        ...
+
+    def is_ancestor(self, ancestor: str, commit: str) -> bool:
+        """Whether `commit` contains `ancestor`."""
+        ...
+
+    def rebase(self, work_item: str, onto: str) -> Rebased | Conflict:
+        """Put the item's branch on top of `onto`; a conflict leaves the worktree as it was."""
+        ...
+
+    def same_change(self, old: tuple[str, str], new: tuple[str, str]) -> bool:
+        """Whether two (base, tip) pairs carry the same change, so that a rebase between them was clean."""
+        ...
+
+    def push(self, work_item: str, branch: str, *, expected: str | None) -> Pushed | MovedOn:
+        """Push the worktree's commit to the task branch, only if the remote stands at `expected` (None: is absent).
+
+        Refuses the default branch with `Refused`. A remote that is already there counts as pushed.
+        """
+        ...
+
+    def land(self, commit: str, *, expected: str) -> Landed | MovedOn | Protected:
+        """Move the default branch from `expected` to `commit` by an unforced, atomic push; verified afterwards."""
+        ...
+
+    def diffstat(self, base: str, commit: str) -> str:
+        """`git diff --stat` between two commits."""
+        ...
+
+    def run_tests(self, commit: str, *, log: Path) -> TestRun:
+        """Run the project's test command in a clean worktree of exactly `commit`.
+
+        Raises `CouldNotRun` when the command cannot be started; a time-out is a red run.
+        """
+        ...
+
+    def remove(self, work_item: str) -> None:
+        """Remove the item's worktree and local branch; nothing when there is none."""
+        ...
+
+    def worktrees(self) -> Sequence[str]:
+        """Keys of the items that have a worktree."""
+        ...

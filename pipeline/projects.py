@@ -1,0 +1,147 @@
+"""The project registry: which tracker project belongs to which repository, and how its checks are run."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipeline.errors import SettingsError
+from pipeline.stages import Status
+
+DEFAULT_STATE_NAMES: dict[str, Status] = {
+    "to analyse": Status.TO_ANALYSE,
+    "to analyze": Status.TO_ANALYSE,
+    "code review": Status.CODE_REVIEW,
+    "review": Status.CODE_REVIEW,
+    "confirm deploy": Status.CONFIRM_DEPLOY,
+    "awaiting deploy": Status.AWAITING_DEPLOY,
+    "canceled": Status.CANCELLED,
+} | {status.value.replace("_", " "): status for status in Status}
+"""How state names are understood, compared without case and with `_` and `-` read as blanks."""
+
+
+def normal_name(name: str) -> str:
+    """A state or label name as it is compared: lower case, single blanks, no punctuation between words."""
+    return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
+
+
+class Project(BaseModel):
+    """One project under Orch's care."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str = Field(pattern=r"^[A-Z][A-Z0-9]{0,11}$", description="Plane's project identifier: the WID of WID-12.")
+    plane_project: UUID = Field(description="Plane's project id.")
+    repository: str = Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", description="Gitea repository as owner/name.")
+    default_branch: str = Field(default="main", min_length=1, description="The branch that changes land on.")
+    test_command: tuple[str, ...] = Field(
+        min_length=1, description="The project's tests as an argument list; no shell is involved."
+    )
+    test_timeout_s: float = Field(default=1800, gt=0, description="Seconds after which a test run counts as red.")
+    ci: Literal["forge", "own"] = Field(
+        default="forge",
+        description="`forge`: development is left on the forge's combined commit status; `own`: on Orch's own test run.",
+    )
+    network: bool = Field(default=False, description="Whether the project's commands need the network.")
+    states: dict[str, Status] = Field(
+        default_factory=dict, description="State names that Orch does not know by itself -> logical key."
+    )
+
+    @field_validator("default_branch")
+    @classmethod
+    def _plain_branch(cls, value: str) -> str:
+        if value.startswith("-") or ".." in value or any(c in value for c in " ~^:?*[\\"):
+            raise ValueError("is not a branch name")
+        return value
+
+    @property
+    def merge_limit(self) -> str:
+        """Name of the global concurrency limit that orders this project's landings."""
+        return f"merge-{self.key}"
+
+    def status_of(self, state_name: str) -> Status | None:
+        """What a state's name means in this project; None for a name that means nothing to Orch."""
+        name = normal_name(state_name)
+        own = {normal_name(known): status for known, status in self.states.items()}
+        return own.get(name) or DEFAULT_STATE_NAMES.get(name)
+
+    def work_item_key(self, sequence_id: int) -> str:
+        """The key of an issue, such as `WID-12`."""
+        return f"{self.key}-{sequence_id}"
+
+
+class Registry(Mapping[str, Project]):
+    """All projects by key; also found by the tracker's project id and the forge's repository name."""
+
+    def __init__(self, projects: tuple[Project, ...] = ()) -> None:
+        """Raises `SettingsError` when two projects share a key, a tracker project or a repository."""
+        self._by_key = {project.key: project for project in projects}
+        self._by_plane = {str(project.plane_project): project for project in projects}
+        self._by_repository = {project.repository.casefold(): project for project in projects}
+        for name, found in (
+            ("key", self._by_key),
+            ("plane_project", self._by_plane),
+            ("repository", self._by_repository),
+        ):
+            if len(found) != len(projects):
+                raise SettingsError(f"Two projects of the registry share the same {name}; each needs its own.")
+
+    def __getitem__(self, key: str) -> Project:
+        return self._by_key[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def of_tracker(self, project_id: str) -> Project | None:
+        """The project with this Plane project id."""
+        return self._by_plane.get(project_id.lower())
+
+    def of_repository(self, full_name: str) -> Project | None:
+        """The project with this `owner/name`, compared without case as Gitea does."""
+        return self._by_repository.get(full_name.casefold())
+
+    def of_work_item(self, key: str) -> Project | None:
+        """The project that a work item key such as `WID-12` belongs to."""
+        return self._by_key.get(key.rpartition("-")[0])
+
+
+def load_registry(projects_json: str, projects_file: Path | None) -> Registry:
+    """Read the registry from JSON text (a list of projects) or a TOML file (`[[projects]]`); JSON wins.
+
+    Raises `SettingsError` that names each wrong field of each project.
+    """
+    if projects_json.strip():
+        try:
+            raw = json.loads(projects_json)
+        except ValueError as error:
+            raise SettingsError(f"ORCH_PROJECTS_JSON is not JSON: {error}.") from error
+        source = "ORCH_PROJECTS_JSON"
+    elif projects_file is not None:
+        source = str(projects_file)
+        try:
+            raw = tomllib.loads(projects_file.read_text()).get("projects", [])
+        except OSError as error:
+            raise SettingsError(f"ORCH_PROJECTS_FILE cannot be read: {error}.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{source} is not TOML: {error}.") from error
+    else:
+        return Registry()
+    if not isinstance(raw, list):
+        raise SettingsError(f"{source} must hold a list of projects.")
+    return Registry(tuple(_project(source, number, entry) for number, entry in enumerate(raw, 1)))
+
+
+def _project(source: str, number: int, entry: object) -> Project:
+    try:
+        return Project.model_validate(entry)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'entry'}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{source}, project {number}: {problems}.") from error

@@ -1,0 +1,203 @@
+"""Orch's settings: environment variables with the prefix `ORCH_`, also read from a `.env` file.
+
+Read at the composition root only; everything else is given values. `docs/configuration.md` is generated from here.
+"""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import platformdirs
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pipeline.errors import SettingsError
+from pipeline.projects import Registry, load_registry
+from pipeline.stages import Role
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """Every setting of Orch with its default and meaning."""
+
+    model_config = SettingsConfigDict(env_prefix="ORCH_", env_file=".env", extra="ignore", frozen=True)
+
+    # --- where things live
+    state_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_state_dir("orch")),
+        description="Folder for everything Orch keeps: database, clones, worktrees, logs, generated secrets.",
+    )
+    runs_dir: Path | None = Field(
+        default=None, description="Folder of agents' logs. Default: `runs` in the state folder."
+    )
+    database_url: str = Field(
+        default="",
+        description="SQLAlchemy URL of Orch's own database, `sqlite:///...` or `postgresql+psycopg://...`. "
+        "Default: `orch.db` in the state folder.",
+    )
+    language: Literal["en", "ru"] = Field(default="en", description="Language of messages to people.")
+
+    # --- projects
+    projects_json: str = Field(default="", description="The project registry as a JSON list; wins over the file.")
+    projects_file: Path | None = Field(default=None, description="The project registry as TOML with `[[projects]]`.")
+
+    # --- Plane
+    plane_url: str = Field(default="", description="Plane's address, such as `https://plane.example.org`.")
+    plane_web_url: str = Field(default="", description="Plane's address for links. Default: ORCH_PLANE_URL.")
+    plane_workspace: str = Field(default="", description="Slug of the Plane workspace.")
+    plane_token: SecretStr = Field(default=SecretStr(""), description="Plane API token of Orch's bot user.")
+    plane_webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="Secret that Plane shows when the webhook is made (`plane_wh_...`)."
+    )
+    plane_states_ttl_s: Seconds = Field(
+        default=300, description="Seconds that a project's states are cached; 0 = for the process's life."
+    )
+
+    # --- Gitea
+    gitea_url: str = Field(default="", description="Gitea's address, such as `https://git.example.org`.")
+    gitea_public_url: str = Field(default="", description="Gitea's address for links. Default: ORCH_GITEA_URL.")
+    gitea_token: SecretStr = Field(
+        default=SecretStr(""), description="Gitea token of Orch's bot user, with repository write."
+    )
+    gitea_webhook_secret: SecretStr = Field(default=SecretStr(""), description="Secret of Gitea's webhook to Orch.")
+
+    # --- Telegram
+    telegram_api_url: str = Field(default="https://api.telegram.org", description="Bot API server.")
+    telegram_bot_token: SecretStr = Field(default=SecretStr(""), description="Bot token; empty = no Telegram messages.")
+    telegram_chat_id: str = Field(default="", description="Chat that Orch writes to.")
+
+    # --- receiver
+    host: str = Field(default="127.0.0.1", description="Address that the webhook receiver listens on.")
+    port: int = Field(default=8270, ge=0, le=65535, description="Port of the webhook receiver.")
+    prefect_port: int = Field(
+        default=4270, ge=1, le=65535, description="Port of the Prefect server that Orch starts when PREFECT_API_URL is unset."
+    )
+    max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest webhook body that is accepted.")
+
+    # --- agents
+    agent_command: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="The coding agent's command, as a JSON list or a plain line of words."
+    )
+    agent_model: str = Field(default="", description="Model for agents that take one.")
+    agent_effort: str = Field(default="", description="Effort for agents that take one.")
+    agent_pass_env: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Names of variables let through to the agent (its model credential, nothing else)."
+    )
+    agent_timeout_s: Seconds = Field(default=3600, description="Longest time an agent may work on one attempt.")
+    agent_idle_timeout_s: Seconds = Field(default=900, description="Longest time an agent may print nothing.")
+    max_concurrency: int = Field(default=2, ge=1, description="Agent stages that run at once (work pool orch-agents).")
+    control_concurrency: int = Field(default=4, ge=1, description="Other runs at once (work pool orch-control).")
+
+    # --- retries
+    max_analyst_retries: int = Field(
+        default=3, ge=0, description="Red answers an analyst may get before a person is called."
+    )
+    max_architect_retries: int = Field(default=3, ge=0, description="The same for the architect.")
+    max_developer_retries: int = Field(default=3, ge=0, description="The same for the developer.")
+    max_reviewer_retries: int = Field(default=3, ge=0, description="The same for the reviewer.")
+    max_tester_retries: int = Field(default=3, ge=0, description="The same for the tester.")
+    max_deployer_retries: int = Field(default=3, ge=0, description="The same for staging and deploy.")
+    crash_backoff_s: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(10, 60, 300),
+        description="Pauses after the first, second ... crash of a stage's run; one more crash escalates the item.",
+    )
+
+    # --- gates, merge and deploy
+    min_description_chars: int = Field(default=30, ge=0, description="Shortest description that is worth analysing.")
+    premerge_rebase_always: bool = Field(
+        default=True, description="Rebase before every validation; off = only when the default branch has moved."
+    )
+    merge_lock_timeout_s: Seconds = Field(
+        default=5, description="How long a run tries to get the merge lock before it leaves."
+    )
+    merge_lock_lease_s: float = Field(
+        default=60, ge=60, description="Lease of the merge lock; a dead holder frees it after that."
+    )
+    merge_defer_s: Seconds = Field(default=20, description="How soon a deferred merge looks again if nobody wakes it.")
+    merge_defer_max: int = Field(default=200, ge=1, description="Deferrals in a row before the item is escalated.")
+    max_revalidations: int = Field(
+        default=20,
+        ge=1,
+        description="How often the default branch may move under a confirmed item before it is escalated.",
+    )
+    confirm_survives_rebase: bool = Field(
+        default=True, description="A confirmation stays good when the branch was rebased cleanly."
+    )
+
+    # --- waiting and waking
+    lease_ttl_s: float = Field(default=30, gt=0, description="Life of a run's ownership of an item without renewal.")
+    lease_renew_s: float = Field(default=10, gt=0, description="How often ownership is renewed.")
+    person_deadline_s: Seconds = Field(
+        default=86400, description="How long a person may take before one reminder is sent."
+    )
+    ci_deadline_s: Seconds = Field(default=3600, description="How long CI may take before a person is told.")
+    ci_look_again_s: Seconds = Field(default=60, description="How soon CI is asked again when no webhook came.")
+    republish_s: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(30, 120, 600),
+        description="Ages at which an unconsumed signal is announced again; past the last the tick applies it.",
+    )
+    reconcile_enabled: bool = Field(default=True, description="Off: the scheduled tick does nothing at all.")
+
+    @field_validator("agent_command", "agent_pass_env", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(json.loads(value)) if value.lstrip().startswith("[") else tuple(shlex.split(value))
+
+    @field_validator("crash_backoff_s", "republish_s", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(float(part) for part in value.replace(",", " ").split())
+
+    @model_validator(mode="after")
+    def _lease_outlives_renewal(self) -> Self:
+        if self.lease_renew_s * 2 > self.lease_ttl_s:
+            raise ValueError("ORCH_LEASE_RENEW_S must be at most half of ORCH_LEASE_TTL_S")
+        return self
+
+    @property
+    def store_url(self) -> str:
+        """The database to use: the configured one or the file in the state folder."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'orch.db'}"
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where agents' logs go."""
+        return self.runs_dir or self.state_dir / "runs"
+
+    def retries_of(self, role: Role) -> int:
+        """How many red answers `role` may get."""
+        return int(getattr(self, f"max_{role.value}_retries"))
+
+    def registry(self) -> Registry:
+        """The project registry. Raises `SettingsError`."""
+        return load_registry(self.projects_json, self.projects_file)
+
+    def require(self) -> None:
+        """Raise one `SettingsError` naming every missing variable and where to get it."""
+        missing = [f"  {name}: {where}" for name, where, value in self._required() if not value]
+        if missing:
+            raise SettingsError("These settings are missing (environment or .env):\n" + "\n".join(missing))
+
+    def _required(self) -> list[tuple[str, str, object]]:
+        return [
+            ("ORCH_PROJECTS_FILE", "a TOML file with [[projects]]; see docs/configuration.md (or ORCH_PROJECTS_JSON)",
+             self.projects_json or self.projects_file),
+            ("ORCH_PLANE_URL", "your Plane's address", self.plane_url),
+            ("ORCH_PLANE_WORKSPACE", "the slug in Plane's address bar, after the host", self.plane_workspace),
+            ("ORCH_PLANE_TOKEN", "Plane: Profile settings > Personal access tokens, as Orch's bot user",
+             self.plane_token.get_secret_value()),
+            ("ORCH_PLANE_WEBHOOK_SECRET", "Plane: Workspace settings > Webhooks, shown once when the webhook is made",
+             self.plane_webhook_secret.get_secret_value()),
+            ("ORCH_GITEA_URL", "your Gitea's address", self.gitea_url),
+            ("ORCH_GITEA_TOKEN", "Gitea: Settings > Applications, as Orch's bot user, with repository write",
+             self.gitea_token.get_secret_value()),
+            ("ORCH_GITEA_WEBHOOK_SECRET", "any long random text; the same goes into Gitea's webhook",
+             self.gitea_webhook_secret.get_secret_value()),
+            ("ORCH_AGENT_COMMAND", "the coding agent's command line", self.agent_command),
+        ]  # fmt: skip

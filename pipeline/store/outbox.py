@@ -1,0 +1,154 @@
+"""The outbox: what must follow a write, stored in the write's own transaction and sent until it went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import or_
+from sqlmodel import Session, col, select
+
+from pipeline import signals
+from pipeline.stages import Stage
+from pipeline.store.tables import OutboxRow
+
+CLAIM = timedelta(seconds=60)
+"""How long a sender has a row for itself."""
+
+BACK_OFF = (2, 10, 30, 120, 600)
+"""Seconds until a row that could not be sent is tried again, by the number of tries; the last repeats."""
+
+
+class Kind(StrEnum):
+    """What is sent where."""
+
+    EVENT = "event"
+    COMMENT = "comment"
+    STATUS = "status"
+    MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One row to be sent."""
+
+    id: int
+    kind: Kind
+    item_key: str
+    payload: Mapping[str, Any]
+    tries: int
+
+
+def put(
+    session: Session, kind: Kind, item_key: str, payload: Mapping[str, Any], now: datetime, *, dedupe: str | None = None
+) -> bool:
+    """Put a letter into the box; False when one with the same `dedupe` was ever put there."""
+    if dedupe is not None and session.exec(select(OutboxRow.id).where(OutboxRow.dedupe == dedupe)).first():
+        return False
+    session.add(
+        OutboxRow(kind=kind, item_key=item_key, payload=dict(payload), created_at=now, not_before=now, dedupe=dedupe)
+    )
+    session.flush()
+    return True
+
+
+def event(
+    session: Session,
+    name: str,
+    item_key: str,
+    now: datetime,
+    *,
+    stage: Stage | None = None,
+    resume: str | None = None,
+) -> bool:
+    """Announce something about an item to Prefect; False when the same announcement still waits to be sent.
+
+    `resume` is the id of the suspended run that the event is for.
+    """
+    payload = {"event": name, "work_item": item_key, "stage": stage, "resume": resume}
+    waiting = session.exec(
+        select(OutboxRow).where(
+            OutboxRow.kind == Kind.EVENT, OutboxRow.item_key == item_key, col(OutboxRow.sent_at).is_(None)
+        )
+    ).all()
+    if any(row.payload == payload for row in waiting):
+        return False
+    return put(session, Kind.EVENT, item_key, payload, now)
+
+
+def wake(session: Session, item_key: str, now: datetime) -> bool:
+    """Announce that something about the item may have changed."""
+    return event(session, signals.WAKE, item_key, now)
+
+
+def enter(session: Session, item_key: str, stage: Stage, now: datetime) -> bool:
+    """Announce that the item stands at `stage`, which starts that stage's flow."""
+    return event(session, signals.STAGE_ENTERED, item_key, now, stage=stage)
+
+
+def status(session: Session, item_key: str, now: datetime) -> bool:
+    """Have the item's card show what is true when the letter is sent; one waiting letter an item is enough."""
+    waiting = session.exec(
+        select(OutboxRow.id).where(
+            OutboxRow.kind == Kind.STATUS,
+            OutboxRow.item_key == item_key,
+            col(OutboxRow.sent_at).is_(None),
+            col(OutboxRow.claimed_until).is_(None),
+        )
+    ).first()
+    return put(session, Kind.STATUS, item_key, {}, now) if waiting is None else False
+
+
+def claim(session: Session, now: datetime, *, limit: int = 50, item_key: str | None = None) -> list[Letter]:
+    """Take letters that are due, oldest first; nobody else gets them for `CLAIM`."""
+    query = (
+        select(OutboxRow)
+        .where(
+            col(OutboxRow.sent_at).is_(None),
+            col(OutboxRow.not_before) <= now,
+            or_(col(OutboxRow.claimed_until).is_(None), col(OutboxRow.claimed_until) < now),
+        )
+        .order_by(col(OutboxRow.id))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if item_key is not None:
+        query = query.where(OutboxRow.item_key == item_key)
+    rows = session.exec(query).all()
+    for row in rows:
+        row.claimed_until = now + CLAIM
+        session.add(row)
+    return [Letter(row.id or 0, Kind(row.kind), row.item_key, dict(row.payload), row.tries) for row in rows]
+
+
+def sent(session: Session, letter_id: int, now: datetime) -> None:
+    """The letter went. Idempotent."""
+    row = session.get(OutboxRow, letter_id)
+    if row is not None:
+        row.sent_at, row.last_error = now, ""
+        session.add(row)
+
+
+def failed(session: Session, letter_id: int, error: str, now: datetime, *, wait_s: float | None = None) -> None:
+    """The letter could not be sent now; it is tried again after a pause."""
+    row = session.get(OutboxRow, letter_id)
+    if row is not None:
+        pause = wait_s if wait_s is not None else BACK_OFF[min(row.tries, len(BACK_OFF) - 1)]
+        row.tries += 1
+        row.last_error, row.claimed_until = error[:500], None
+        row.not_before = now + timedelta(seconds=pause)
+        session.add(row)
+
+
+def refused(session: Session, letter_id: int, error: str, now: datetime) -> None:
+    """The other side will never take the letter: it counts as dealt with, and the reason is kept."""
+    row = session.get(OutboxRow, letter_id)
+    if row is not None:
+        row.sent_at, row.last_error = now, f"refused: {error[:500]}"
+        session.add(row)
+
+
+def unsent(session: Session) -> int:
+    """How many letters wait."""
+    return len(session.exec(select(OutboxRow.id).where(col(OutboxRow.sent_at).is_(None))).all())

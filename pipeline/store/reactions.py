@@ -1,0 +1,163 @@
+"""Applying signals: what `decide.on_signal` says, done in the transaction that consumes the signal."""
+
+import hashlib
+from datetime import datetime
+
+from sqlmodel import Session
+
+from pipeline import decide, signals
+from pipeline.messages import Texts, as_comment
+from pipeline.model import Decision, Hold, WorkItem
+from pipeline.signals import Signal
+from pipeline.stages import ROWS
+from pipeline.store import evidence, inbox, items, leases, outbox, waits
+
+
+def standing(session: Session, key: str) -> decide.Standing:
+    """The item with this key as a signal finds it."""
+    item = items.latest(session, key)
+    if item is None or item.stage not in ROWS:
+        cancelled = item is not None and item.cancelled_at is not None
+        return decide.Standing(None if cancelled else item)
+    run = evidence.agent_run_of_visit(session, item, ROWS[item.stage].role)
+    return decide.Standing(item, waits.open_wait(session, item.id), worked=run is not None)
+
+
+def apply(session: Session, stored: inbox.StoredSignal, now: datetime, texts: Texts) -> str | None:
+    """Apply one signal; what followed, or None when it has to wait (for intake, or for the item's living owner).
+
+    Idempotent: a signal that was consumed meanwhile changes nothing.
+    """
+    found = standing(session, stored.item_key)
+    reaction = decide.on_signal(found, stored.signal, stored.payload)
+    if isinstance(reaction, decide.Start):
+        return None
+    if found.item is not None and isinstance(reaction, decide.Look | decide.Resume | decide.Back):
+        holder = leases.owner(session, found.item.id)
+        if holder is not None and holder.expires_at > now:
+            return None
+    consequence = _sentence(reaction)
+    if not inbox.consume(session, stored.id, consequence, now):
+        return consequence
+    _act(session, found, reaction, stored, now, texts)
+    return consequence
+
+
+def _act(
+    session: Session,
+    found: decide.Standing,
+    reaction: decide.Reaction,
+    stored: inbox.StoredSignal,
+    now: datetime,
+    texts: Texts,
+) -> None:
+    item = found.item
+    if isinstance(reaction, decide.Ignore) and reaction.tell:
+        tell(session, stored.item_key, texts("ignored", why=reaction.why), f"ignored:{stored.id}", now)
+    if item is None:
+        return
+    match reaction:
+        case decide.Resume(why) | decide.Look(why):
+            look_again(session, item, why, now)
+        case decide.Record(kind, choice, commit, text):
+            decision = Decision(kind, choice, commit, stored.actor, text, now)
+            if waits.decide(session, item, decision):
+                resume(session, item, now)
+        case decide.Back(to, why, spend):
+            let_go(session, item, now)
+            items.move(
+                session,
+                item,
+                to,
+                actor=stored.actor,
+                reason=why,
+                run=None,
+                token=None,
+                now=now,
+                spend=spend,
+                feedback=why,
+            )
+            outbox.enter(session, item.key, to, now)
+            outbox.status(session, item.key, now)
+        case decide.HoldIt(why):
+            let_go(session, item, now)
+            hold(session, item, Hold.BLOCKED, why, now, texts)
+        case decide.Stop():
+            request_stop(session, item, now)
+        case decide.Ignore() | decide.Start():
+            pass
+
+
+def look_again(session: Session, item: WorkItem, why: str, now: datetime) -> None:
+    """Let the stage run: a hold is lifted, a machine's wait closed."""
+    if item.hold is not None:
+        items.unhold(session, item.id, reset=ROWS[item.stage].role)
+    wait = waits.open_wait(session, item.id)
+    if wait is None or not wait.kind.human:
+        waits.close(session, item.id, why, now)
+        outbox.enter(session, item.key, item.stage, now)
+        outbox.status(session, item.key, now)
+
+
+def resume(session: Session, item: WorkItem, now: datetime) -> None:
+    """Have the item's suspended run resumed; noted on its wait until it really was."""
+    wait = waits.request_wake(session, item.id, now)
+    if wait is not None and wait.flow_run_id is not None:
+        outbox.event(session, signals.WAIT_ANSWERED, item.key, now, resume=wait.flow_run_id)
+
+
+def let_go(session: Session, item: WorkItem, now: datetime) -> None:
+    """Have a suspended run of the item resumed so that it sees that it is not needed any more, and ends."""
+    wait = waits.open_wait(session, item.id)
+    if wait is not None and wait.kind.human and wait.flow_run_id is not None:
+        outbox.event(session, signals.WAIT_ANSWERED, item.key, now, resume=wait.flow_run_id)
+
+
+def hold(session: Session, item: WorkItem, kind: Hold, why: str, now: datetime, texts: Texts) -> None:
+    """Hold the item and tell people, once for this stage, visit and reason."""
+    items.hold(session, item.id, kind, why, now)
+    html = texts(kind.value, key=item.key, title=item.title, stage=item.stage, reason=why)
+    dedupe = f"{kind}:{item.id}:{item.stage}:{item.visit}:{hash_of(why)}"
+    say(session, item.key, html, dedupe, now)
+    tell(session, item.key, html, dedupe, now)
+    outbox.status(session, item.key, now)
+
+
+def request_stop(session: Session, item: WorkItem, now: datetime) -> None:
+    """Note that the item is to be stopped; the stop flow does it. Idempotent."""
+    row = items.lock(session, item.id)
+    row.cancel_requested_at = row.cancel_requested_at or now
+    session.add(row)
+    outbox.event(session, Signal.STOP_REQUESTED.event, item.key, now)
+
+
+def say(session: Session, key: str, html: str, dedupe: str, now: datetime, *, silent: bool = False) -> None:
+    """A message to people, once per `dedupe`."""
+    outbox.put(session, outbox.Kind.MESSAGE, key, {"html": html, "silent": silent}, now, dedupe=f"message:{dedupe}")
+
+
+def tell(session: Session, key: str, html: str, dedupe: str, now: datetime) -> None:
+    """A comment on the item's card, once per `dedupe`."""
+    payload = {"html": as_comment(html), "external_id": dedupe}
+    outbox.put(session, outbox.Kind.COMMENT, key, payload, now, dedupe=f"comment:{dedupe}")
+
+
+def hash_of(text: str) -> str:
+    """A short stable fingerprint of a sentence, to tell reasons apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _sentence(reaction: decide.Reaction) -> str:
+    match reaction:
+        case decide.Record(kind, choice, commit, _):
+            return f"{choice} recorded for the {kind} of {commit[:12]}"
+        case decide.Back(to, why, _):
+            return f"back to {to}: {why}"
+        case decide.HoldIt(why) | decide.Look(why) | decide.Resume(why):
+            return why
+        case decide.Ignore(why):
+            return f"ignored: {why}"
+        case decide.Stop():
+            return "the item is being stopped"
+        case decide.Start():
+            return "left to intake"

@@ -1,0 +1,176 @@
+"""What items wait for, and what people have decided. At most one open wait an item."""
+
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
+from pipeline.stages import Stage
+from pipeline.store.items import lock
+from pipeline.store.tables import DecisionRow, SignalRow, WaitRow
+
+
+def open_wait(session: Session, item_id: int) -> Wait | None:
+    """The item's open wait."""
+    row = _open(session, item_id)
+    return _wait(row) if row else None
+
+
+def open_waits(session: Session) -> list[Wait]:
+    """Every open wait, oldest first."""
+    rows = session.exec(select(WaitRow).where(col(WaitRow.closed_at).is_(None)).order_by(col(WaitRow.id))).all()
+    return [_wait(row) for row in rows]
+
+
+def item_of(session: Session, wait: Wait) -> int:
+    """The id of the item that waits."""
+    return session.exec(select(WaitRow.item_id).where(WaitRow.id == wait.id)).one()
+
+
+def begin(
+    session: Session,
+    item: WorkItem,
+    kind: WaitKind,
+    *,
+    key: str,
+    sentence: str,
+    now: datetime,
+    commit: str | None = None,
+    flow_run_id: str | None = None,
+    deadline: datetime | None = None,
+    look_again_at: datetime | None = None,
+) -> Wait:
+    """The item's wait for `kind`, begun now or, when it waits for exactly that already, kept.
+
+    A wait of the same kind, commit and run is kept (its key names a suspension that may already exist); of a machine
+    kind it keeps its start and deadline. Any other open wait is closed first.
+    """
+    lock(session, item.id)
+    known = _open(session, item.id)
+    if known is not None and _same(known, item, kind, commit, flow_run_id):
+        known.sentence, known.look_again_at = sentence, look_again_at
+        known.flow_run_id = flow_run_id
+        session.add(known)
+        session.flush()
+        return _wait(known)
+    if known is not None:
+        _close(session, known, f"now waits for {kind}", now)
+    row = WaitRow(
+        item_id=item.id,
+        key=key,
+        kind=kind,
+        stage=item.stage,
+        visit=item.visit,
+        sentence=sentence,
+        since=now,
+        deadline=deadline,
+        look_again_at=look_again_at,
+        commit=commit,
+        flow_run_id=flow_run_id,
+    )
+    session.add(row)
+    session.flush()
+    return _wait(row)
+
+
+def close(session: Session, item_id: int, because: str, now: datetime) -> None:
+    """Close the item's open wait, if any. Idempotent."""
+    row = _open(session, item_id)
+    if row is not None:
+        _close(session, row, because, now)
+
+
+def request_wake(session: Session, item_id: int, now: datetime) -> Wait | None:
+    """Note that the open wait's condition has come true; it stays noted until the run was really resumed."""
+    row = _open(session, item_id)
+    if row is None:
+        return None
+    row.wake_requested_at = row.wake_requested_at or now
+    session.add(row)
+    return _wait(row)
+
+
+def reminded(session: Session, wait_id: int, now: datetime) -> bool:
+    """Mark the one reminder of an overdue wait as sent; False when it had been."""
+    row = session.exec(select(WaitRow).where(WaitRow.id == wait_id).with_for_update()).one()
+    if row.reminded_at is not None or row.closed_at is not None:
+        return False
+    row.reminded_at = now
+    session.add(row)
+    return True
+
+
+def has_news(session: Session, item: WorkItem) -> bool:
+    """Whether signals of the item still wait to be applied."""
+    return (
+        session.exec(
+            select(SignalRow.id).where(SignalRow.item_key == item.key, col(SignalRow.consumed_at).is_(None)).limit(1)
+        ).first()
+        is not None
+    )
+
+
+def decide(session: Session, item: WorkItem, decision: Decision) -> bool:
+    """Record a person's decision; False when the very same choice about the same commit stands already."""
+    last = session.exec(
+        select(DecisionRow)
+        .where(DecisionRow.item_id == item.id, DecisionRow.kind == decision.kind, DecisionRow.commit == decision.commit)
+        .order_by(col(DecisionRow.id).desc())
+    ).first()
+    if last is not None and last.choice == decision.choice and decision.kind is not WaitKind.ANSWER:
+        return False
+    session.add(
+        DecisionRow(
+            item_id=item.id,
+            kind=decision.kind,
+            choice=decision.choice,
+            commit=decision.commit,
+            actor=decision.actor,
+            text=decision.text,
+            at=decision.at,
+        )
+    )
+    session.flush()
+    return True
+
+
+def decisions(session: Session, item_id: int) -> tuple[Decision, ...]:
+    """All decisions about an item, oldest first."""
+    rows = session.exec(select(DecisionRow).where(DecisionRow.item_id == item_id).order_by(col(DecisionRow.id))).all()
+    return tuple(
+        Decision(WaitKind(row.kind), Choice(row.choice), row.commit, row.actor, row.text, row.at) for row in rows
+    )
+
+
+def _open(session: Session, item_id: int) -> WaitRow | None:
+    return session.exec(select(WaitRow).where(WaitRow.item_id == item_id, col(WaitRow.closed_at).is_(None))).first()
+
+
+def _same(row: WaitRow, item: WorkItem, kind: WaitKind, commit: str | None, run: str | None) -> bool:
+    same = (row.kind, row.commit, row.stage, row.visit) == (kind, commit, item.stage, item.visit)
+    return same and (not kind.human or row.flow_run_id == run)
+
+
+def _close(session: Session, row: WaitRow, because: str, now: datetime) -> None:
+    row.closed_at, row.closed_because = now, because
+    session.add(row)
+    session.flush()
+
+
+def _wait(row: WaitRow) -> Wait:
+    assert row.id is not None  # noqa: S101  rows are read, not new
+    return Wait(
+        id=row.id,
+        key=row.key,
+        kind=WaitKind(row.kind),
+        stage=Stage(row.stage),
+        visit=row.visit,
+        sentence=row.sentence,
+        since=row.since,
+        deadline=row.deadline,
+        look_again_at=row.look_again_at,
+        commit=row.commit,
+        flow_run_id=row.flow_run_id,
+        wake_requested_at=row.wake_requested_at,
+        closed_at=row.closed_at,
+    )
