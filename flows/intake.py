@@ -1,0 +1,110 @@
+"""A card that was moved to To Analyse becomes a work item, once, however many ask."""
+
+from pipeline.branches import branch_name
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from sqlmodel import Session
+
+from pipeline.errors import Refused
+from pipeline.messages import as_comment
+from pipeline.model import Answer, GateResult, TrackerItem, WorkItem
+from pipeline.projects import Project
+from pipeline.signals import Signal
+from pipeline.stages import ENTRY_GATE, TABLE
+from pipeline.store import evidence, inbox, items, outbox
+from tasks import gates, healing, tracker
+from tasks.outbox import deliver
+from tasks.services import Services, services
+
+
+@flow(name="intake", flow_run_name="{work_item} · intake")
+async def intake(work_item: str) -> State[None]:
+    """Read the card, ask whether it is complete, and create the item at its first stage. Idempotent."""
+    root = await services()
+    try:
+        return await _intake(root, work_item)
+    finally:
+        await deliver(root, work_item)
+
+
+async def _intake(root: Services, key: str) -> State[None]:
+    project = root.projects.of_work_item(key)
+    if project is None:
+        return Completed(name="Unknown project", message=f"No project of the registry has items like {key}.")
+    if await root.store.aread(items.find, key) is not None:
+        followed = await healing.drain(root, key)
+        return Completed(name="Started before", message=" ".join(followed) or f"{key} is a work item already.")
+    try:
+        card = await tracker.read_card(project.key, key)
+    except Refused as error:
+        await root.store.awrite(_consume, key, f"refused: {error}", root)
+        return Completed(name="No such card", message=str(error))
+    candidate = _candidate(root, project, key, card)
+    result = await gates.answer(root, candidate, project, ENTRY_GATE, None, description=card.description)
+    if result.answer is not Answer.PASS:
+        await root.store.awrite(_refuse, root, candidate, card, result)
+        return Completed(name="Not complete", message=result.sentence)
+    item, created = await root.store.awrite(_create, root, candidate, result)
+    if not created:
+        return Completed(name="Started before", message=f"{key} was started by another run.")
+    return Completed(name=f"To {item.stage}", message=result.sentence)
+
+
+def _candidate(root: Services, project: Project, key: str, card: TrackerItem) -> WorkItem:
+    """The item as it would be, for the gate to look at; it exists nowhere yet."""
+    now = root.now()
+    return WorkItem(
+        id=0,
+        key=key,
+        project=project.key,
+        tracker_id=card.id,
+        title=card.title,
+        branch=branch_name(key, card.title),
+        stage=TABLE[0].at,
+        version=0,
+        attempts={},
+        visits={},
+        created_at=now,
+        entered_at=now,
+    )
+
+
+def _create(session: Session, root: Services, candidate: WorkItem, result: GateResult) -> tuple[WorkItem, bool]:
+    now, run = root.now(), str(runtime.flow_run.id)
+    asked = [s for s in inbox.unconsumed(session, candidate.key) if s.signal is Signal.START_REQUESTED]
+    item, created = items.create(
+        session,
+        items.NewItem(candidate.key, candidate.project, candidate.tracker_id, candidate.title, candidate.branch),
+        actor=asked[0].actor if asked else "prefect",
+        reason=result.sentence,
+        run=run,
+        now=now,
+    )
+    for stored in asked:
+        inbox.consume(session, stored.id, "started" if created else "started before", now)
+    if created:
+        evidence.gate_answered(session, item_key=item.key, item=item, gate=ENTRY_GATE, result=result, run=run, now=now)
+        outbox.enter(session, item.key, item.stage, now)
+        outbox.status(session, item.key, now)
+    return item, created
+
+
+def _refuse(session: Session, root: Services, candidate: WorkItem, card: TrackerItem, result: GateResult) -> None:
+    """Say why on the card and show it blocked; the next To Analyse asks again."""
+    now, key = root.now(), candidate.key
+    evidence.gate_answered(
+        session, item_key=key, item=None, gate=ENTRY_GATE, result=result, run=str(runtime.flow_run.id), now=now
+    )
+    _consume(session, key, f"refused: {result.sentence}", root)
+    once = f"intake:{key}:{card.updated_at.isoformat()}"
+    html = as_comment(root.texts("intake_refused", key=key, why=result.sentence))
+    payload = {"html": html, "external_id": once, "tracker_id": candidate.tracker_id}
+    if outbox.put(session, outbox.Kind.COMMENT, key, payload, now, dedupe=f"comment:{once}"):
+        outbox.put(session, outbox.Kind.STATUS, key, {"refused": candidate.tracker_id}, now, dedupe=f"status:{once}")
+
+
+def _consume(session: Session, key: str, consequence: str, root: Services) -> None:
+    for stored in inbox.unconsumed(session, key):
+        if stored.signal is Signal.START_REQUESTED:
+            inbox.consume(session, stored.id, consequence, root.now())

@@ -1,0 +1,109 @@
+"""The task branch: made ready for work, published, tested. Git blocks, so it runs in threads."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from pipeline.errors import StaleWrite
+from pipeline.model import Conflict, MovedOn, Rebased, TestRun, WorkItem
+from pipeline.projects import Project
+from pipeline.store import evidence, items
+from tasks.services import Services
+from tasks.steps import STEP, subject
+
+
+@task(name="fetch", **STEP)
+async def fetch(key: str) -> str:
+    """Bring the clone up to date; the default branch's commit."""
+    root, _item, project = await subject(key)
+    return await asyncio.to_thread(root.workspace(project).fetch)
+
+
+@task(name="prepare the branch", **STEP)
+async def prepare(key: str, token: str) -> str:
+    """The item's worktree, standing where work goes on; its commit.
+
+    A push by somebody else is taken over; commits that were made here and not pushed yet are kept.
+    """
+    root, item, project = await subject(key)
+    workspace = root.workspace(project)
+
+    def ready() -> tuple[str, str]:
+        workspace.fetch()
+        workspace.worktree(item.key, item.branch)
+        local, remote = workspace.tip(item.key), workspace.remote_tip(item.branch)
+        if remote is not None and remote not in (local, item.tip):
+            workspace.restore(item.key, remote)
+            local = remote
+        return local, remote or ""
+
+    local, remote = await asyncio.to_thread(ready)
+    if remote and remote != item.tip and remote == local:
+        await record(root, item, project, token, tip=remote)
+    return local
+
+
+@task(name="publish the branch", **STEP)
+async def publish(key: str, token: str, message: str) -> str:
+    """Commit what was left uncommitted and push the task branch with a lease; the pushed commit.
+
+    Raises `StaleWrite` when somebody else has pushed meanwhile: nothing is overwritten.
+    """
+    root, item, project = await subject(key)
+    workspace = root.workspace(project)
+
+    def send() -> str:
+        workspace.fetch()
+        commit = workspace.commit_all(item.key, message)
+        remote = workspace.remote_tip(item.branch)
+        if remote not in (None, commit, item.tip):
+            raise StaleWrite(f"Somebody pushed {remote} to {item.branch}; what stands there is judged instead.")
+        pushed = workspace.push(item.key, item.branch, expected=remote)
+        if isinstance(pushed, MovedOn):
+            raise StaleWrite(f"{item.branch} moved to {pushed.found} while it was being pushed.")
+        return pushed.tip
+
+    tip = await asyncio.to_thread(send)
+    await record(root, item, project, token, tip=tip)
+    return tip
+
+
+@task(name="rebase", **STEP)
+async def rebase(key: str, onto: str) -> Rebased | Conflict:
+    """Put the task branch on top of `onto` in its worktree; nothing is pushed."""
+    root, item, project = await subject(key)
+    return await asyncio.to_thread(root.workspace(project).rebase, item.key, onto)
+
+
+@task(name="run the tests", **STEP)
+async def run_tests(key: str, commit: str, purpose: str) -> TestRun:
+    """Orch's own run of the project's tests on exactly `commit`: the recorded one, or one made now."""
+    root, item, project = await subject(key)
+    return await tested(root, item, project, commit, purpose)
+
+
+async def tested(root: Services, item: WorkItem, project: Project, commit: str, purpose: str) -> TestRun:
+    """The recorded test run of `commit` for `purpose`, or one made and recorded now. Raises `CouldNotRun`."""
+    known = await root.store.aread(evidence.tests_of, item.id, commit, purpose)
+    if known is not None:
+        return known
+    log = log_file(root, item, f"tests-{purpose}-{commit[:12]}")
+    run = await asyncio.to_thread(lambda: root.workspace(project).run_tests(commit, log=log))
+    await root.store.awrite(evidence.tests_ran, item.id, purpose, run, root.now())
+    return run
+
+
+async def record(root: Services, item: WorkItem, project: Project, token: str, *, tip: str, **changes: Any) -> WorkItem:
+    """Remember where the task branch stands on the forge."""
+    head = await asyncio.to_thread(root.workspace(project).head, tip, item.artifacts)
+    return await root.store.awrite(items.update, item, token, root.now(), tip=tip, head=head, **changes)
+
+
+def log_file(root: Services, item: WorkItem, name: str) -> Path:
+    """Where a log of the item goes: one folder an item, nothing is ever overwritten."""
+    folder = root.settings.runs_folder / item.key
+    folder.mkdir(parents=True, exist_ok=True)
+    number = sum(1 for _ in folder.glob(f"{name}*"))
+    return folder / (f"{name}-{number + 1}.log" if number else f"{name}.log")

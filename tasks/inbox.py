@@ -1,0 +1,237 @@
+"""From deliveries to signals: stored first, understood as soon as the project's states are known, then applied."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from pipeline.errors import OrchError, Refused
+from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
+from pipeline.projects import Project
+from pipeline.signals import DECISIONS, Signal
+from pipeline.states import StateList
+from pipeline.store import inbox, items, outbox, reactions
+from pipeline.store.tables import WorkItemRow
+from tasks.services import Services
+
+log = logging.getLogger("orch.inbox")
+
+AT_ONCE = DECISIONS | {Signal.STOP_REQUESTED}
+"""Signals that are applied in the transaction that stores them; the others wake a run that applies them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of a delivery: `note` is one sentence for the log and for `orch deliveries`."""
+
+    stored: bool
+    note: str
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Who Orch is in the outside systems, so that its own echoes are not taken for people."""
+
+    tracker_id: str
+    forge_login: str
+
+
+class NotYet(Exception):
+    """The project's states or Orch's own accounts are not known yet: nobody can tell what the delivery means."""
+
+
+def receive(root: Services, delivery: Delivery, body: str, own: Own | None) -> Received:
+    """Store a delivery, its signals and a person's decision in one transaction. Blocks: call it from a thread.
+
+    Idempotent by content. Without `own` nobody can tell Orch's own echoes apart yet. A delivery that cannot be
+    understood yet is stored all the same and resolved later.
+    """
+    if not delivery.signals:
+        return Received(False, delivery.ignored_because)
+    return root.store.write(_receive, root, delivery, body, own)
+
+
+def _receive(session: Session, root: Services, delivery: Delivery, body: str, own: Own | None) -> Received:
+    now = root.now()
+    entries = [asdict(inbound) for inbound in delivery.signals]
+    known = [entry for entry in delivery.signals if _project(root, entry.project_ref) is not None]
+    if not known:
+        return Received(False, f"No project of the registry is {delivery.signals[0].project_ref}.")
+    number = inbox.deliver(
+        session,
+        digest=delivery.digest,
+        source=delivery.source,
+        event=delivery.event,
+        body=body,
+        inbound=entries,
+        now=now,
+    )
+    if number is None:
+        return Received(False, "Delivered before.")
+    try:
+        if own is None:
+            raise NotYet
+        found = _understand(session, root, number, delivery.signals, own)
+    except NotYet:
+        return Received(True, "Stored; to be understood once Plane and Gitea have answered.")
+    return _finish(session, root, number, found)
+
+
+def resolve(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:
+    """Understand a stored delivery, now that states may be known; None when they still are not."""
+    try:
+        return root.store.write(_resolve, root, pending, own)
+    except NotYet:
+        return None
+
+
+def _resolve(session: Session, root: Services, pending: inbox.PendingDelivery, own: Own) -> Received:
+    found = _understand(session, root, pending.id, [_inbound(entry) for entry in pending.inbound], own)
+    return _finish(session, root, pending.id, found)
+
+
+def _finish(session: Session, root: Services, number: int, found: Sequence[tuple[str, str]]) -> Received:
+    note = "; ".join(f"{key}: {sentence}" if key else sentence for key, sentence in found)
+    if not inbox.resolved(session, number, note, root.now()):
+        return Received(False, "Resolved before.")
+    return Received(True, note, tuple(key for key, _ in found if key))
+
+
+def _understand(
+    session: Session, root: Services, number: int, entries: Sequence[InboundSignal], own: Own
+) -> list[tuple[str, str]]:
+    """Store and, where that needs no network, apply what the entries mean; (item key, sentence) for each."""
+    return [_one(session, root, number, entry, own) for entry in entries]
+
+
+def _one(session: Session, root: Services, number: int, entry: InboundSignal, own: Own) -> tuple[str, str]:
+    project = _project(root, entry.project_ref)
+    if project is None:
+        return "", f"no project is {entry.project_ref}"
+    if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
+        return "", "our own change"
+    signal = entry.signal or _meaning(root, project, entry.state)
+    if signal is None:
+        return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
+    key = _item_key(session, project, entry)
+    if key is None:
+        return "", f"{entry.item_ref} is no work item's"
+    now = root.now()
+    stored = inbox.signal(
+        session,
+        delivery_id=number,
+        project=project.key,
+        item_key=key,
+        signal=signal,
+        actor=entry.actor or entry.actor_id or "a webhook",
+        payload={**entry.payload, "item_ref": entry.item_ref},
+        now=now,
+    )
+    consequence = reactions.apply(session, stored, now, root.texts) if signal in AT_ONCE else None
+    if consequence is None and outbox.event(session, signal.event, key, now):
+        inbox.published(session, stored.id, now)
+    return key, consequence or str(signal)
+
+
+def _ours(entry: InboundSignal, own: Own) -> bool:
+    """Whether Orch itself caught its own change; not asked about CI, which may well report under Orch's user."""
+    return entry.actor_id == own.tracker_id or (bool(entry.actor) and entry.actor == own.forge_login)
+
+
+def _meaning(root: Services, project: Project, change: StateChange | None) -> Signal | None:
+    if change is None:
+        return None
+    known: StateList | None = root.states.cached(project)
+    if known is None or not known.knows(change.state_id):
+        raise NotYet
+    return known.signal(change)
+
+
+def _project(root: Services, ref: str) -> Project | None:
+    return root.projects.of_tracker(ref) or root.projects.of_repository(ref)
+
+
+def _item_key(session: Session, project: Project, entry: InboundSignal) -> str | None:
+    """The key of the item that an entry is about, from what the entry and the store tell."""
+    if entry.item_ref.startswith("sha:"):
+        item = items.by_commit(session, project.key, entry.item_ref.removeprefix("sha:"))
+        return item.key if item else _by_branches(session, project, entry.payload)
+    sequence = entry.payload.get("sequence_id")
+    if isinstance(sequence, int):
+        return project.work_item_key(sequence)
+    item = items.by_branch(session, project.key, entry.item_ref)
+    return item.key if item else _by_tracker_id(session, project, entry.item_ref)
+
+
+def _by_branches(session: Session, project: Project, payload: Mapping[str, Any]) -> str | None:
+    names = payload.get("branches")
+    found: list[WorkItem | None] = [
+        items.by_branch(session, project.key, str(name)) for name in (names if isinstance(names, list | tuple) else ())
+    ]
+    return next((item.key for item in found if item), None)
+
+
+def _by_tracker_id(session: Session, project: Project, tracker_id: str) -> str | None:
+    return session.exec(
+        select(WorkItemRow.key)
+        .where(WorkItemRow.project == project.key, WorkItemRow.tracker_id == tracker_id)
+        .order_by(col(WorkItemRow.id).desc())
+    ).first()
+
+
+def _inbound(entry: Mapping[str, Any]) -> InboundSignal:
+    state = entry.get("state")
+    signal = entry.get("signal")
+    return InboundSignal(
+        project_ref=entry["project_ref"],
+        item_ref=entry["item_ref"],
+        signal=Signal(signal) if signal else None,
+        state=StateChange(**state) if state else None,
+        actor=entry["actor"],
+        actor_id=entry["actor_id"],
+        payload=entry["payload"],
+    )
+
+
+async def identify(root: Services) -> Own:
+    """Who the configured tokens belong to. Raises `Unavailable` or `Refused`."""
+    return Own(await root.tracker.own_id(), await root.forge.own_login())
+
+
+async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
+    """Ask for the states that stored deliveries need and resolve them; the keys of the items that moved.
+
+    One project's failure leaves its deliveries pending and does not touch the others'.
+    """
+    moved: list[str] = []
+    for pending in await root.store.aread(inbox.pending):
+        try:
+            await _learn(root, pending)
+            done = await _resolve_one(root, pending, own)
+        except Refused as error:
+            log.warning("delivery %s cannot be understood: %s", pending.id, error)
+            await root.store.awrite(inbox.resolved, pending.id, f"ignored: {error}", root.now())
+            continue
+        except OrchError as error:
+            log.info("delivery %s stays pending: %s", pending.id, error)
+            continue
+        if done is not None:
+            moved.extend(done.items)
+    return tuple(moved)
+
+
+async def _learn(root: Services, pending: inbox.PendingDelivery) -> None:
+    for entry in pending.inbound:
+        project = _project(root, entry["project_ref"])
+        if project is not None and entry.get("state"):
+            known = await root.states.of(project, having=entry["state"]["state_id"])
+            if not known.knows(entry["state"]["state_id"]):
+                raise Refused(f"Plane project {project.key} has no state {entry['state']['state_id']}.")
+
+
+async def _resolve_one(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:
+    return await asyncio.to_thread(resolve, root, pending, own)

@@ -1,0 +1,136 @@
+"""Landing: the default branch moves to exactly the tested commit, once, or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
+from sqlmodel import Session
+
+from pipeline.errors import CouldNotRun
+from pipeline.model import Landed, MovedOn, Protected, WorkItem
+from pipeline.projects import Project
+from pipeline.store import items, journal, queue
+from pipeline.store.leases import Lease
+from tasks.services import Services
+from tasks.steps import STEP, subject
+
+
+@dataclass(frozen=True, slots=True)
+class MergeLock:
+    """Proof that this run is the one that may change the project's default branch now."""
+
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody else merges; the run leaves and is woken at its turn."""
+
+    sentence: str
+
+
+@asynccontextmanager
+async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncIterator[MergeLock | Busy]:
+    """The project's merge lock for the body, if it is the item's turn and nobody holds it.
+
+    The ticket orders who comes next, Prefect's limit is the lock: leased, so that a dead holder frees it. Neither is
+    the proof: landing moves the branch to exactly the tested commit or not at all. The ticket is given back, and the
+    next one woken, when the body ends in order.
+    """
+    ticket = await root.store.awrite(queue.take, item, root.now())
+    if not ticket.first:
+        yield Busy(f"{ticket.ahead} ahead of {item.key} in the merge queue of {project.key}.")
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(
+                concurrency(
+                    project.merge_limit,
+                    occupy=1,
+                    timeout_seconds=root.settings.merge_lock_timeout_s,
+                    strict=True,
+                    lease_duration=root.settings.merge_lock_lease_s,
+                )
+            )
+        except AcquireConcurrencySlotTimeoutError:
+            yield Busy(f"The merge lock of {project.key} is held by another run.")
+            return
+        yield MergeLock(project.key)
+    await root.store.awrite(queue.leave, item, root.now())
+
+
+@task(name="land", **STEP)
+async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Protected:
+    """Move the default branch to the item's validated commit. Nobody lands without holding the lock.
+
+    Journalled before and after; a landing that was begun before is observed first. The forge's fast-forward-only merge
+    where it has one, else an unforced push of that commit; verified afterwards.
+    """
+    root, item, project = await subject(key)
+    if item.validated is None or item.validated_base is None or lock.project != project.key:
+        raise CouldNotRun(f"{key} cannot land: no commit of it has been validated.")
+    workspace = root.workspace(project)
+    tip = await asyncio.to_thread(workspace.fetch)
+    if await asyncio.to_thread(workspace.is_ancestor, item.validated, tip):
+        return await _landed(root, item, item.validated, lease)
+    if tip != item.validated_base:
+        return MovedOn(tip)
+    effect, _first = await root.store.awrite(
+        journal.start, item, "land", lease, subject=item.validated, now=root.now(), base=tip
+    )
+    outcome = await _move(root, item, project, item.validated, tip)
+    if isinstance(outcome, Landed):
+        return await _landed(root, item, item.validated, lease)
+    await root.store.awrite(journal.abandon, effect)
+    return outcome
+
+
+async def _move(
+    root: Services, item: WorkItem, project: Project, commit: str, base: str
+) -> Landed | MovedOn | Protected:
+    workspace = root.workspace(project)
+    if item.pull_number is not None:
+        merged = await root.forge.fast_forward(project, number=item.pull_number, commit=commit)
+        if merged is not None:
+            tip = await asyncio.to_thread(workspace.fetch)
+            if isinstance(merged, Landed) and not await asyncio.to_thread(workspace.is_ancestor, commit, tip):
+                return MovedOn(tip)
+            return merged
+    return await asyncio.to_thread(lambda: workspace.land(commit, expected=base))
+
+
+async def _landed(root: Services, item: WorkItem, commit: str, lease: Lease) -> Landed:
+    await root.store.awrite(_record, item, commit, lease, root)
+    return Landed(commit)
+
+
+def _record(session: Session, item: WorkItem, commit: str, lease: Lease, root: Services) -> None:
+    now = root.now()
+    effect, _first = journal.start(session, item, "land", lease, subject=commit, now=now)
+    journal.finish(session, effect, f"the default branch is {commit}", now)
+    items.update(session, item, lease.token, now, landed=commit)
+
+
+@task(name="mark the pull request", **STEP)
+async def mark_pull(key: str) -> None:
+    """Tell the forge's pull request that its change has landed. Idempotent."""
+    root, item, project = await subject(key)
+    if item.pull_number is not None and item.landed is not None:
+        await root.forge.mark_landed(project, number=item.pull_number, commit=item.landed)
+
+
+@task(name="open the pull request", **STEP)
+async def open_pull(key: str, token: str) -> int:
+    """The number of the task branch's pull request; opened when there is none."""
+    root, item, project = await subject(key)
+    if item.pull_number is not None:
+        pull = await root.forge.pull(project, item.pull_number)
+        if pull.open:
+            return pull.number
+    body = f"{item.key}: {item.title}\n\nArtifacts: `{item.artifacts}`"
+    pull = await root.forge.open_pull(project, branch=item.branch, title=f"{item.key}: {item.title}", body=body)
+    await root.store.awrite(items.update, item, token, root.now(), pull_number=pull.number)
+    return pull.number

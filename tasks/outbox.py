@@ -1,0 +1,116 @@
+"""Sending what the outbox holds: events, comments, statuses and messages, each until it went."""
+
+import asyncio
+import logging
+
+from sqlmodel import Session
+
+from pipeline import states
+from pipeline.errors import OrchError, Refused, Unavailable
+from pipeline.model import Wait, WorkItem
+from pipeline.stages import Status
+from pipeline.store import items, outbox, waits
+from pipeline.store.outbox import Kind, Letter
+from tasks import prefect_api
+from tasks.services import Services
+
+log = logging.getLogger("orch.outbox")
+
+
+async def deliver(root: Services, item_key: str | None = None) -> int:
+    """Send what is due, of one item or of all; how many letters went. Safe to run in several processes at once.
+
+    One letter's failure never holds up another: it is put back and tried again later.
+    """
+    letters = await root.store.awrite(outbox.claim, root.now(), item_key=item_key)
+    went = await asyncio.gather(*(_send_one(root, letter) for letter in letters))
+    return sum(went)
+
+
+async def _send_one(root: Services, letter: Letter) -> bool:
+    try:
+        await _SENDERS[letter.kind](root, letter)
+    except Unavailable as error:
+        await root.store.awrite(outbox.failed, letter.id, str(error), root.now(), wait_s=error.retry_after)
+    except Refused as error:
+        log.warning("%s: %s was refused: %s", letter.item_key, letter.kind, error)
+        await root.store.awrite(outbox.refused, letter.id, str(error), root.now())
+    except OrchError as error:
+        await root.store.awrite(outbox.failed, letter.id, str(error), root.now())
+    except Exception as error:
+        log.exception("%s: %s could not be sent", letter.item_key, letter.kind)
+        await root.store.awrite(outbox.failed, letter.id, repr(error), root.now())
+    else:
+        await root.store.awrite(outbox.sent, letter.id, root.now())
+        return True
+    return False
+
+
+async def _event(root: Services, letter: Letter) -> None:
+    await prefect_api.post_event(letter.payload, prefect_api.new_event_id(), root.now())
+
+
+async def _comment(root: Services, letter: Letter) -> None:
+    project = root.projects.of_work_item(letter.item_key)
+    item = await root.store.aread(items.latest, letter.item_key)
+    tracker_id = letter.payload.get("tracker_id") or (item.tracker_id if item else None)
+    if project is None or tracker_id is None:
+        raise Refused(f"{letter.item_key} has no project or no card to comment on.")
+    external_id = str(letter.payload["external_id"])
+    await root.tracker.comment(project, str(tracker_id), str(letter.payload["html"]), external_id=external_id)
+
+
+async def _message(root: Services, letter: Letter) -> None:
+    if root.messenger is None:
+        raise Refused("No Telegram bot is configured.")
+    await root.messenger.send(str(letter.payload["html"]), silent=bool(letter.payload.get("silent")))
+
+
+def _item_and_wait(session: Session, key: str) -> tuple[WorkItem, Wait | None] | None:
+    item = items.latest(session, key)
+    return (item, waits.open_wait(session, item.id)) if item else None
+
+
+async def _status(root: Services, letter: Letter) -> None:
+    """Show what is true now, not what was when the letter was written: the last of several letters is right."""
+    if "refused" in letter.payload:
+        await _show_refused(root, letter)
+        return
+    found = await root.store.aread(_item_and_wait, letter.item_key)
+    if found is None:
+        return
+    item, wait = found
+    project = root.project(item.project)
+    wanted = states.shown_for(item, wait)
+    known = await root.states.of(project)
+    card = await root.tracker.item(project, item.tracker_id)
+    known = await root.states.of(project, having=card.state_id)
+    target = known.id_of(wanted)
+    if target is None:
+        raise Refused(f"Project {project.key} has no state for {wanted}, nor one that could stand for it.")
+    current = known.status(card.state_id) if known.knows(card.state_id) else None
+    if card.state_id != target:
+        if not states.may_overwrite(current, item, wanted):
+            return
+        await root.tracker.set_state(project, item.tracker_id, target)
+    await root.store.awrite(_shown, item.id, known.status(target))
+
+
+async def _show_refused(root: Services, letter: Letter) -> None:
+    """A card that was not let in has no item; it is shown as blocked."""
+    project = root.projects.of_work_item(letter.item_key)
+    if project is None:
+        raise Refused(f"{letter.item_key} belongs to no project of the registry.")
+    target = (await root.states.of(project)).id_of(Status.BLOCKED)
+    if target is None:
+        raise Refused(f"Project {project.key} has no state that could stand for blocked.")
+    await root.tracker.set_state(project, str(letter.payload["refused"]), target)
+
+
+def _shown(session: Session, item_id: int, status: object) -> None:
+    row = items.lock(session, item_id)
+    row.shown = str(status) if status is not None else None
+    session.add(row)
+
+
+_SENDERS = {Kind.EVENT: _event, Kind.COMMENT: _comment, Kind.MESSAGE: _message, Kind.STATUS: _status}

@@ -1,0 +1,151 @@
+"""Owning an item while a run works on it: claimed on entry, renewed from a thread, given back at the end.
+
+Failures are counted at entry: a run that ends in order takes its count back, so one that was killed has counted
+itself, whatever killed it.
+"""
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session
+
+from pipeline import decide
+from pipeline.clients.process import identity
+from pipeline.errors import LeaseLost
+from pipeline.messages import Texts
+from pipeline.model import Hold, ProcessIdentity, WorkItem
+from pipeline.stages import Stage
+from pipeline.store import items, leases, reactions
+from pipeline.store.engine import Store
+from pipeline.store.leases import Alive, Lease, Owner
+from tasks.services import Services
+
+log = logging.getLogger("orch.ownership")
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Why this run has nothing to do; `name` is what Prefect shows as the state's name."""
+
+    name: str
+    sentence: str
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The item is this run's to work on."""
+
+    item: WorkItem
+    lease: Lease
+
+
+def claim(root: Services, key: str, stage: Stage, run_id: str) -> Claimed | NotNow:
+    """Take the item for this stage, or say why not. Blocks on the database: call it from a thread."""
+    settings = root.settings
+    return root.store.write(
+        _claim,
+        key,
+        stage,
+        run_id=run_id,
+        token=secrets.token_hex(8),
+        process=identity(os.getpid()),
+        now=root.now(),
+        ttl=settings.lease_ttl_s,
+        backoff=settings.crash_backoff_s,
+        alive=root.alive,
+        texts=root.texts,
+    )
+
+
+def _claim(
+    session: Session,
+    key: str,
+    stage: Stage,
+    *,
+    run_id: str,
+    token: str,
+    process: ProcessIdentity,
+    now: datetime,
+    ttl: float,
+    backoff: tuple[float, ...],
+    alive: Alive,
+    texts: Texts,
+) -> Claimed | NotNow:
+    item = items.latest(session, key)
+    if item is None:
+        return NotNow("No such work item", f"There is no work item {key}; move its card to To Analyse to start it.")
+    if item.stage is not stage:
+        return NotNow("Not at this stage", f"{key} is at {item.stage}, not at {stage}: nothing to do.")
+    if (held := decide.held_because(item)) is not None:
+        return NotNow("Held", held)
+    lease = leases.claim(
+        session, item.id, flow_run_id=run_id, stage=stage, token=token, process=process, now=now, ttl=ttl, alive=alive
+    )
+    if isinstance(lease, Owner):
+        return NotNow("Owned by another run", f"Run {lease.flow_run_id} works on {key} already.", lease.flow_run_id)
+    if item.not_before is not None and now < item.not_before:
+        leases.release(session, item.id, lease.token)
+        return NotNow(
+            "Backing off", f"{key} crashed {item.failures} times at {stage}; not before {item.not_before:%H:%M:%S}."
+        )
+    return _enter(session, item, lease, now, backoff, texts)
+
+
+def _enter(
+    session: Session, item: WorkItem, lease: Lease, now: datetime, backoff: tuple[float, ...], texts: Texts
+) -> Claimed | NotNow:
+    if item.failures > len(backoff):
+        why = f"Its run at {item.stage} has died {item.failures} times in a row."
+        leases.release(session, item.id, lease.token)
+        reactions.hold(session, item, Hold.ESCALATED, why, now, texts)
+        return NotNow("Escalated", f"{item.key} is escalated: {why}")
+    if item.failures:
+        html = texts("recovered", key=item.key, title=item.title, stage=item.stage)
+        reactions.say(session, item.key, html, f"recovered:{item.id}:{item.version}:{item.failures}", now)
+    pause = backoff[min(item.failures, len(backoff) - 1)] if backoff else 0
+    entered = items.update(
+        session, item, lease.token, now, failures=item.failures + 1, not_before=now + timedelta(seconds=pause)
+    )
+    return Claimed(entered, lease)
+
+
+def release(store: Store, claimed: Claimed, now: datetime) -> None:
+    """End in order: the failure counted at entry is taken back and the item given up. Idempotent."""
+    store.write(_release, claimed, now)
+
+
+def _release(session: Session, claimed: Claimed, now: datetime) -> None:
+    try:
+        items.update(session, claimed.item, claimed.lease.token, now, failures=0, not_before=None)
+    except LeaseLost:
+        return  # whoever took the item over counts for himself
+    leases.release(session, claimed.lease.item_id, claimed.lease.token)
+
+
+@contextmanager
+def renewed(root: Services, lease: Lease) -> Iterator[None]:
+    """Renew the lease from a thread while the body runs; a database that is away for a moment is tried again."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(root.settings.lease_renew_s):
+            try:
+                if not root.store.write(leases.renew, lease, now=root.now(), ttl=root.settings.lease_ttl_s):
+                    return  # taken over: the next write of this run finds out
+            except Exception:  # the thread must live on; an expired lease is found out at the next write
+                log.exception("the lease of item %s could not be renewed", lease.item_id)
+
+    thread = threading.Thread(target=renew, name=f"lease-{lease.item_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

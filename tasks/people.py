@@ -1,0 +1,138 @@
+"""Asking people: forms that can be filled in Prefect's UI, and the rows and messages around them."""
+
+import secrets
+from datetime import timedelta
+from typing import Literal
+
+from prefect.input import RunInput
+from sqlmodel import Session
+
+from pipeline.decide import Ask
+from pipeline.messages import Markup, Texts, lines, link
+from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
+from pipeline.settings import Settings
+from pipeline.stages import ROWS
+from pipeline.store import outbox, reactions, waits
+from tasks.services import Services
+
+UI_ACTOR = "prefect-ui"
+"""Who decides by filling the form of a suspended run."""
+
+
+class ApprovalForm(RunInput):
+    """Approve or reject the analysis."""
+
+    decision: Literal["undecided", "approve", "reject"] = "undecided"
+    comment: str = ""
+
+    def choice(self) -> tuple[Choice, str] | None:
+        """What was decided, with its comment."""
+        if self.decision == "undecided":
+            return None
+        return (Choice.APPROVE if self.decision == "approve" else Choice.REJECT), self.comment
+
+
+class ConfirmationForm(RunInput):
+    """Confirm the deploy to production."""
+
+    decision: Literal["undecided", "confirm"] = "undecided"
+
+    def choice(self) -> tuple[Choice, str] | None:
+        """What was decided."""
+        return None if self.decision == "undecided" else (Choice.CONFIRM, "")
+
+
+class AnswerForm(RunInput):
+    """Answer the agent's question."""
+
+    answer: str = ""
+
+    def choice(self) -> tuple[Choice, str] | None:
+        """The answer, if one was written."""
+        return (Choice.ANSWER, self.answer) if self.answer.strip() else None
+
+
+Form = ApprovalForm | ConfirmationForm | AnswerForm
+
+FORMS: dict[WaitKind, type[ApprovalForm] | type[ConfirmationForm] | type[AnswerForm]] = {
+    WaitKind.APPROVAL: ApprovalForm,
+    WaitKind.CONFIRMATION: ConfirmationForm,
+    WaitKind.ANSWER: AnswerForm,
+}
+"""The form of each human wait. Fields all have defaults, and only ever gain more: a wake carries no input."""
+
+TEXTS: dict[WaitKind, str] = {
+    WaitKind.APPROVAL: "approval_asked",
+    WaitKind.CONFIRMATION: "confirmation_asked",
+    WaitKind.ANSWER: "question_asked",
+}
+
+
+async def begin(root: Services, item: WorkItem, ask: Ask, run_id: str) -> Wait:
+    """Write the wait row, the message and the card's status, all in one transaction."""
+    return await root.store.awrite(_begin, root, item, ask, run_id)
+
+
+def _begin(session: Session, root: Services, item: WorkItem, ask: Ask, run_id: str) -> Wait:
+    now = root.now()
+    wait = waits.begin(
+        session,
+        item,
+        ask.kind,
+        key=f"{ask.kind}-{item.id}-{secrets.token_hex(6)}",
+        sentence=ask.sentence,
+        now=now,
+        commit=ask.commit,
+        flow_run_id=run_id,
+        deadline=now + timedelta(seconds=root.settings.person_deadline_s),
+    )
+    html = _message(root.texts, root.settings, root.project(item.project).repository, item, ask)
+    reactions.say(session, item.key, html, f"{ask.kind}:{item.id}:{item.visit}:{ask.commit}:{_topic(ask)}", now)
+    outbox.status(session, item.key, now)
+    return wait
+
+
+def _topic(ask: Ask) -> str:
+    return reactions.hash_of(ask.sentence) if ask.kind is WaitKind.ANSWER else ""
+
+
+def _message(texts: Texts, settings: Settings, repository: str, item: WorkItem, ask: Ask) -> str:
+    return texts(
+        TEXTS[ask.kind],
+        key=item.key,
+        title=item.title,
+        commit=ask.commit[:12],
+        role=ROWS[item.stage].role,
+        question=ask.sentence,
+        markup=links(settings, repository, item),
+    )
+
+
+def links(settings: Settings, repository: str, item: WorkItem) -> Markup:
+    """Links to the artifacts on the branch and to the card; an address that others cannot open is left out."""
+    forge = (settings.gitea_public_url or settings.gitea_url).rstrip("/")
+    plane = (settings.plane_web_url or settings.plane_url).rstrip("/")
+    return lines(
+        link(f"{forge}/{repository}/src/branch/{item.branch}/{item.artifacts}", "Artifacts") if forge else Markup(""),
+        link(f"{plane}/{settings.plane_workspace}/browse/{item.key}/", item.key) if plane else Markup(""),
+    )
+
+
+def already_decided(session: Session, item: WorkItem, wait: Wait) -> bool:
+    """Whether a decision that counts for this wait is on record."""
+    return any(
+        decision.kind is wait.kind
+        and decision.commit == wait.commit
+        and (wait.kind is not WaitKind.ANSWER or decision.at >= wait.since)
+        for decision in waits.decisions(session, item.id)
+    )
+
+
+def take_form(session: Session, item: WorkItem, wait: Wait, form: Form, root: Services) -> bool:
+    """Record what the form says, if it says anything and its wait is still the open one; whether it did."""
+    chosen = form.choice()
+    current = waits.open_wait(session, item.id)
+    if chosen is None or current is None or current.key != wait.key or wait.commit is None:
+        return False
+    choice, text = chosen
+    return waits.decide(session, item, Decision(wait.kind, choice, wait.commit, UI_ACTOR, text, root.now()))

@@ -1,0 +1,84 @@
+import multiprocessing
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
+
+import pytest
+from sqlmodel import Session, select
+
+from pipeline.errors import SettingsError
+from pipeline.store import heartbeats
+from pipeline.store.engine import Store
+from pipeline.store.tables import HeartbeatRow, OutboxRow
+from tests.pipeline.store.helpers import NOW
+
+
+def _letters(session: Session) -> int:
+    return len(session.exec(select(OutboxRow.id)).all())
+
+
+def _put(session: Session, name: str) -> None:
+    session.add(OutboxRow(kind="event", item_key=name, payload={}, created_at=NOW, not_before=NOW))
+
+
+def _write_fifty(argument: tuple[str, int]) -> int:
+    url, number = argument
+    store = Store(url)
+    for count in range(50):
+        store.write(_put, f"{number}-{count}")
+    return number
+
+
+def test_twenty_processes_write_at_once_and_nothing_is_lost(store_url: str, store: Store) -> None:
+    with ProcessPoolExecutor(20, mp_context=multiprocessing.get_context("fork")) as pool:
+        assert len(list(pool.map(_write_fifty, [(store_url, n) for n in range(20)]))) == 20
+    assert store.read(_letters) == 1000
+
+
+def test_a_failing_transaction_leaves_nothing_behind(store: Store) -> None:
+    def half_done(session: Session) -> None:
+        _put(session, "half")
+        session.flush()
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError):
+        store.write(half_done)
+    assert store.read(_letters) == 0
+
+
+def test_a_reader_is_not_held_up_by_a_writer(store: Store) -> None:
+    writing, done = threading.Event(), threading.Event()
+
+    def slowly(session: Session) -> None:
+        _put(session, "slow")
+        session.flush()
+        writing.set()
+        done.wait(10)
+
+    writer = threading.Thread(target=store.write, args=(slowly,))
+    writer.start()
+    writing.wait(10)
+    assert store.read(_letters) == 0
+    done.set()
+    writer.join()
+    assert store.read(_letters) == 1
+
+
+def test_times_come_back_as_aware_utc(store: Store) -> None:
+    store.write(heartbeats.beat, "tick", NOW)
+    assert store.read(heartbeats.last, "tick") == NOW
+
+
+def test_a_naive_time_is_refused(store: Store) -> None:
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001  that is the point
+
+    def put(session: Session) -> None:
+        session.add(HeartbeatRow(name="tick", at=naive))
+
+    with pytest.raises(Exception, match="without time zone"):
+        store.write(put)
+
+
+def test_another_database_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match="mysql"):
+        Store("mysql://root@127.0.0.1/orch")

@@ -1,0 +1,57 @@
+from pipeline.model import WorkItem
+from pipeline.store import outbox, queue
+from pipeline.store.engine import Store
+from tests.pipeline.store.helpers import NOW, later, new_item
+
+
+def three(store: Store) -> list[WorkItem]:
+    items = [new_item(store, f"WID-{n}") for n in (1, 2, 3)]
+    for item in items:
+        store.write(queue.take, item, NOW)
+    return items
+
+
+def order(store: Store) -> list[int]:
+    return [ticket.item_id for ticket in store.read(queue.tickets, "WID")]
+
+
+def test_first_come_is_first_and_a_ticket_is_taken_once(store: Store) -> None:
+    items = three(store)
+    again = store.write(queue.take, items[1], later(5))
+    assert (again.first, again.ahead) == (False, 1)
+    assert order(store) == [item.id for item in items]
+
+
+def test_leaving_wakes_the_next_one_in_the_same_transaction(store: Store) -> None:
+    first, second, _third = three(store)
+    store.write(queue.leave, first, later(1))
+    head = store.read(queue.tickets, "WID")[0]
+    assert (head.item_id, head.woken_at) == (second.id, later(1))
+    assert [letter.item_key for letter in store.write(outbox.claim, later(1))] == ["WID-2"]
+
+
+def test_leaving_twice_wakes_nobody_else(store: Store) -> None:
+    first, _second, _third = three(store)
+    store.write(queue.leave, first, later(1))
+    store.write(queue.leave, first, later(2))
+    assert len(store.write(outbox.claim, later(3))) == 1
+
+
+def test_one_that_was_woken_and_does_not_come_goes_to_the_end(store: Store) -> None:
+    first, second, third = three(store)
+    store.write(queue.wake_head, "WID", later(1))
+    assert store.write(queue.wake_head, "WID", later(30)) is None
+    assert store.write(queue.wake_head, "WID", later(70)) == "WID-2"
+    assert order(store) == [second.id, third.id, first.id]
+
+
+def test_one_that_comes_is_not_taken_for_one_that_does_not(store: Store) -> None:
+    first, *_ = three(store)
+    store.write(queue.wake_head, "WID", later(1))
+    assert store.write(queue.take, first, later(20)).woken_at is None
+    assert store.write(queue.wake_head, "WID", later(70)) == "WID-1"
+
+
+def test_deferrals_in_a_row_are_counted(store: Store) -> None:
+    first, *_ = three(store)
+    assert [store.write(queue.defer, first) for _ in range(3)] == [1, 2, 3]
