@@ -23,6 +23,10 @@ from pipeline.stages import Role, Stage
 from pipeline.store.tables import AgentRunRow, CheckRunRow, GateResultRow
 
 
+MERGE_PURPOSE = "merge-"
+"""How the purpose of the merge gate's test runs begins; the base it was tested on follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentRun:
     """One recorded run of an agent; unfinished while `end` is None."""
@@ -193,6 +197,19 @@ def tests_of(session: Session, item_id: int, commit: str, purpose: str) -> TestR
         if row
         else None
     )
+
+
+def tested_for_landing(session: Session, item_id: int) -> str | None:
+    """The commit of the last green test run that the merge gate made for an item."""
+    return session.exec(
+        select(CheckRunRow.commit)
+        .where(
+            CheckRunRow.item_id == item_id,
+            col(CheckRunRow.passed).is_(True),
+            col(CheckRunRow.purpose).startswith(MERGE_PURPOSE),
+        )
+        .order_by(col(CheckRunRow.id).desc())
+    ).first()
 
 
 def _recorded(row: GateResultRow) -> RecordedGate:

@@ -1,0 +1,12 @@
+"""Orch's Prefect blocks: how to reach each outside system. Each gives its client with `get_client()`.
+
+Prefect's server loads this module through the entry point group `prefect.collections`, so that automations know
+`TelegramNotification`.
+"""
+
+from blocks.coding_agent import CodingAgent
+from blocks.gitea_server import GiteaServer
+from blocks.plane_workspace import PlaneWorkspace
+from blocks.telegram_notification import TelegramNotification
+
+__all__ = ["CodingAgent", "GiteaServer", "PlaneWorkspace", "TelegramNotification"]

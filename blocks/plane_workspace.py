@@ -1,0 +1,22 @@
+"""Block: the Plane workspace that Orch reads issues from."""
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+
+from pipeline.clients.plane import PlaneClient
+
+
+class PlaneWorkspace(Block):
+    """A Plane workspace and the bot that Orch acts as there."""
+
+    _block_type_name = "Plane Workspace"
+    _block_type_slug = "plane-workspace"
+    _description = "The Plane workspace whose issues Orch works on."
+
+    url: str = Field(description="Plane's address, such as https://plane.example.org.")
+    workspace: str = Field(description="Slug of the workspace, as in its URLs.")
+    token: SecretStr = Field(description="API token of Orch's bot user.")
+
+    def get_client(self) -> PlaneClient:
+        """A new client with its own connections; the caller closes it."""
+        return PlaneClient(self.url, self.workspace, self.token)

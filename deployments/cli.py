@@ -1,0 +1,135 @@
+"""The `orch` command."""
+
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import OrchError
+from pipeline.settings import Settings
+
+app = typer.Typer(name="orch", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Key = Annotated[str, typer.Argument(help="The work item's key, such as WID-12.", metavar="KEY")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@app.command()
+def up() -> None:
+    """Start everything with your settings and keep it running."""
+    from deployments.up import up as run
+
+    _run(run())
+
+
+@app.command()
+def demo(
+    scenario: Annotated[str, typer.Option(help="happy, two-conflicting or green-alone-red-together.")] = "happy",
+    stay: Annotated[bool, typer.Option("--stay", help="Leave everything up for you to move the next card.")] = False,
+    as_json: AsJson = False,
+    keep: Annotated[Path | None, typer.Option(help="Folder for the demo's state; kept afterwards.")] = None,
+) -> None:
+    """Take issues from To Analyse to Done on this machine, with a sandbox Plane, Gitea and Telegram."""
+    from deployments.demo import demo as run
+
+    raise typer.Exit(_run(run(scenario, stay=stay, as_json=as_json, keep=keep)))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Every work item: where it stands, what it waits for, and since when."""
+    from deployments.operator import overview
+
+    items = overview(Settings())
+    if as_json:
+        print(json.dumps({"items": items}))  # noqa: T201  this is the output
+        return
+    table = Table("item", "stage", "visit", "since", "waits for / why")
+    for item in items:
+        table.add_row(item["key"], item["stage"], str(item["visit"]), item["since"][:16], item["why"] or "")
+    Console().print(table)
+
+
+@app.command()
+def approve(key: Key, comment: Annotated[str, typer.Option(help="A word about it.")] = "") -> None:
+    """Approve the analysis that was shown last."""
+    _decide(key, "approved", comment)
+
+
+@app.command()
+def reject(key: Key, comment: Annotated[str, typer.Option(help="What has to change.")] = "") -> None:
+    """Reject the analysis; the comment goes into the analyst's next prompt."""
+    _decide(key, "rejected", comment)
+
+
+@app.command()
+def confirm(key: Key) -> None:
+    """Confirm the deploy of the commit that was shown last."""
+    _decide(key, "deploy_confirmed", "")
+
+
+@app.command()
+def answer(key: Key, text: Annotated[str, typer.Argument(help="The answer.")]) -> None:
+    """Answer the agent's question."""
+    _decide(key, "answer_given", text)
+
+
+@app.command()
+def stop(key: Key) -> None:
+    """Stop an item for good: its agent, its runs and its worktree."""
+    _decide(key, "stop_requested", "")
+
+
+@app.command()
+def retry(key: Key) -> None:
+    """Let a blocked or escalated item go on; an escalated one gets all its attempts again."""
+    from deployments.operator import retry as run
+
+    typer.echo(_guarded(lambda: run(Settings(), key, _actor())))
+
+
+def _decide(key: str, signal: str, text: str) -> None:
+    from deployments.operator import signal as run
+
+    typer.echo(_guarded(lambda: run(Settings(), key, signal, text, _actor())))
+
+
+def _actor() -> str:
+    return f"cli:{getpass.getuser()}"
+
+
+def _guarded(work: Any) -> Any:
+    try:
+        return work()
+    except OrchError as error:
+        _fail(error)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return asyncio.run(work)
+    except OrchError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(error: OrchError) -> None:
+    Console(stderr=True).print(f"[bold red]orch:[/] {error}", highlight=False, markup=True)
+    raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The two work pools and their workers."""
+
+import asyncio
+from dataclasses import dataclass
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkerStatus
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from pipeline.errors import SettingsError
+
+AGENTS = "orch-agents"
+CONTROL = "orch-control"
+CONTROL_LIMIT = 4
+TYPE = "process"
+
+DESCRIPTIONS = {
+    AGENTS: "Stages that a coding agent works; as many at once as ORCH_MAX_CONCURRENCY allows.",
+    CONTROL: "Everything that must never wait behind an agent: start, wake, stop, heal, stage, deploy.",
+}
+
+WORKER_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """What `ensure_pool` found or did: `change` is a sentence, None when the pool was as wanted."""
+
+    paused: bool
+    change: str | None
+
+
+async def ensure_pool(client: PrefectClient, name: str, limit: int) -> PoolState:
+    """Have the process pool `name` with at most `limit` runs at once. Idempotent.
+
+    Of an existing pool only a different limit is changed: whether it is paused, its description and its job template
+    are the operator's. Raises `SettingsError` when the pool is of another type.
+    """
+    try:
+        pool = await client.read_work_pool(name)
+    except ObjectNotFound:
+        await client.create_work_pool(_wanted(name, limit))
+        return PoolState(paused=False, change=f"created work pool {name} for {limit} runs at once")
+    if pool.type != TYPE:
+        raise SettingsError(
+            f"Work pool {name} is of type {pool.type}, Orch needs {TYPE}. Rename or delete it in Prefect."
+        )
+    if pool.concurrency_limit == limit:
+        return PoolState(paused=pool.is_paused, change=None)
+    await client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
+    return PoolState(
+        paused=pool.is_paused, change=f"work pool {name}: {pool.concurrency_limit} -> {limit} runs at once"
+    )
+
+
+async def wait_until_polled(client: PrefectClient, pool: str, worker: str) -> None:
+    """Return when `worker` asks `pool` for work; wait for it as long as it takes."""
+    while True:
+        workers = await client.read_workers_for_work_pool(pool)
+        if any(found.name == worker and found.status == WorkerStatus.ONLINE for found in workers):
+            return
+        await asyncio.sleep(WORKER_POLL_S)
+
+
+def _wanted(name: str, limit: int) -> WorkPoolCreate:
+    return WorkPoolCreate(
+        name=name,
+        type=TYPE,
+        description=DESCRIPTIONS.get(name),
+        concurrency_limit=limit,
+        base_job_template=ProcessWorker.get_default_base_job_template(),
+    )

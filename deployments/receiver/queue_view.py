@@ -1,0 +1,46 @@
+"""What `/queue` tells: every live item, what it waits for and since when, owners and merge queues."""
+
+from typing import Any
+
+from sqlmodel import Session
+
+from pipeline.decide import held_because
+from pipeline.model import WorkItem
+from pipeline.store import heartbeats, inbox, items, leases, outbox, queue, waits
+from tasks.services import Services
+
+
+def queue_view(session: Session, root: Services) -> dict[str, Any]:
+    """The queue as JSON-ready data."""
+    last = heartbeats.last(session, "reconcile")
+    return {
+        "items": [_item(session, item, root) for item in items.live(session)],
+        "merge_queues": {
+            project: [ticket.item_id for ticket in queue.tickets(session, project)]
+            for project in queue.projects(session)
+        },
+        "unconsumed_signals": len(inbox.unconsumed(session)),
+        "pending_deliveries": len(inbox.pending(session)),
+        "unsent_letters": outbox.unsent(session),
+        "last_tick": last.isoformat() if last else None,
+    }
+
+
+def _item(session: Session, item: WorkItem, root: Services) -> dict[str, Any]:
+    wait = waits.open_wait(session, item.id)
+    owner = leases.owner(session, item.id)
+    working = owner is not None and leases.lives(owner, root.now(), root.alive)
+    return {
+        "id": item.id,
+        "key": item.key,
+        "title": item.title,
+        "stage": item.stage,
+        "visit": item.visit,
+        "since": item.entered_at.isoformat(),
+        "hold": item.hold,
+        "waiting_for": wait.kind if wait else None,
+        "why": held_because(item) or (wait.sentence if wait else None),
+        "waiting_since": wait.since.isoformat() if wait else None,
+        "deadline": wait.deadline.isoformat() if wait and wait.deadline else None,
+        "run": owner.flow_run_id if owner and working else None,
+    }

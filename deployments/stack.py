@@ -1,0 +1,174 @@
+"""Everything that runs: Prefect server, workers and receiver, started in order for one set of settings."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
+
+from deployments.connections import ensure_blocks
+from deployments.pools import AGENTS, CONTROL, wait_until_polled
+from deployments.prefect_server import (
+    PrefectServer,
+    auth_string,
+    client_environment,
+    require_free_port,
+    wait_until_healthy,
+    worker_command,
+)
+from deployments.processes import Child, Supervisor
+from deployments.registration import Registered, register
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings
+from pipeline.store.engine import Store
+from pipeline.store.schema import migrate
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The Prefect server that is used: ours, or one that the user runs."""
+
+    url: str
+    ui_url: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where everything is, once it is up."""
+
+    prefect: Peer
+    receiver_url: str
+    registered: Registered
+
+
+async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int, terse: bool = False) -> Running:
+    """Start what is missing and register what Prefect must know. Idempotent over restarts.
+
+    Raises `SettingsError` for what the user has to mend and `CouldNotRun` for a process that does not come up.
+    """
+    require_tools(settings)
+    require_free_port(settings.port, "ORCH_PORT")
+    migrate(Store(settings.store_url))
+    peer = await _prefect(supervisor, settings, prefect_port)
+    environment = {**base_environment(), **peer.environment, **as_environment(settings)}
+    with _talking_to(peer):
+        registered = await _register(settings)
+        await supervisor.start(_receiver(settings, environment))
+        for pool, name in ((AGENTS, "agents"), (CONTROL, "control")):
+            await supervisor.start(_worker(pool, name, environment, wait=not terse))
+    return Running(peer, f"http://{settings.host}:{settings.port}", registered)
+
+
+def require_tools(settings: Settings) -> None:
+    """Raise `SettingsError` when a program that Orch needs is not there."""
+    for program, where in (("git", "install git"), (settings.agent_command[0], "correct ORCH_AGENT_COMMAND")):
+        if shutil.which(program) is None:
+            raise SettingsError(f"The program {program} is not on PATH: {where}.")
+
+
+def base_environment() -> dict[str, str]:
+    """What our own processes take over from ours: everything but settings of Orch and Prefect, which are made anew."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ORCH_", "PREFECT_"))}
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The settings as ORCH_* variables, for processes that run in other folders and find no `.env` there."""
+    values = {name: _text(getattr(settings, name)) for name in type(settings).model_fields}
+    return {f"ORCH_{name.upper()}": value for name, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path):
+        return str(value.resolve())
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) if all(isinstance(v, float) for v in value) else json.dumps(value)
+    return str(value)
+
+
+async def _prefect(supervisor: Supervisor, settings: Settings, port: int) -> Peer:
+    """The user's Prefect server when PREFECT_API_URL names one, else our own."""
+    theirs = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    home = (settings.state_dir / "prefect").resolve()
+    if theirs:
+        auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
+        await _reach(theirs, auth)
+        return Peer(theirs, theirs.removesuffix("/api"), client_environment(theirs, auth, home))
+    require_free_port(port, "ORCH_PREFECT_PORT")
+    server = PrefectServer(home, port, auth_string(settings.state_dir / "prefect-auth"))
+    await supervisor.start(
+        Child("prefect", server.command, server.environment(), ready=server.wait_until_healthy, ready_within_s=120)
+    )
+    return Peer(server.url, server.ui_url, server.client_environment())
+
+
+async def _reach(url: str, auth: str) -> None:
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            await client.get(f"{url}/health")
+    except httpx.HTTPError as error:
+        raise SettingsError(
+            f"The Prefect server at {url} (PREFECT_API_URL) does not answer: {error!r}. Start it, or unset "
+            "PREFECT_API_URL and Orch starts one of its own."
+        ) from error
+    if auth:
+        await wait_until_healthy(url, auth)
+
+
+@contextmanager
+def _talking_to(peer: Peer) -> Iterator[None]:
+    auth = peer.environment.get("PREFECT_API_AUTH_STRING") or None
+    with temporary_settings({PREFECT_API_URL: peer.url, PREFECT_API_AUTH_STRING: auth}):
+        yield
+
+
+async def _register(settings: Settings) -> Registered:
+    telegram: UUID | None = await ensure_blocks(settings)
+    async with get_client() as client:
+        return await register(
+            client,
+            registry=settings.registry(),
+            agents_limit=settings.max_concurrency,
+            control_limit=settings.control_concurrency,
+            telegram_block=telegram,
+        )
+
+
+def _receiver(settings: Settings, environment: Mapping[str, str]) -> Child:
+    async def ready() -> None:
+        await _answers(f"http://{settings.host}:{settings.port}/healthz")
+
+    return Child("receiver", (sys.executable, "-m", "deployments.receiver"), environment, ready=ready)
+
+
+async def _answers(url: str) -> None:
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        while True:
+            try:
+                await client.get(url)
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+def _worker(pool: str, name: str, environment: Mapping[str, str], *, wait: bool) -> Child:
+    async def ready() -> None:
+        async with get_client() as client:
+            await wait_until_polled(client, pool, f"orch-{name}")
+
+    return Child(name, worker_command(pool, f"orch-{name}"), environment, ready=ready if wait else None)

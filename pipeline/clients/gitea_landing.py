@@ -1,0 +1,139 @@
+"""Landing through Gitea's merge call: which of its many answers means what.
+
+Measured on Gitea 1.21 unless said otherwise: the call can answer 500 and have merged, 405 without a word when the pull
+request is merged already, 409 when its head moved. So the pull request is read again before any refusal is believed.
+"""
+
+from http import HTTPStatus
+
+from pydantic import BaseModel
+
+from pipeline.clients.http import Answer, HttpApi
+from pipeline.errors import Refused, Unavailable
+from pipeline.model import Landed, MovedOn, Protected, Pull
+
+_FAST_FORWARD = "fast-forward-only"
+_NO_SUCH_STYLE = "allowed merge style"
+_OF_THE_MOMENT = ("try again later", "out of date")
+"""Mergeability is still being computed; or the merge saw a head or base that the pull request does not show yet."""
+
+
+class RepositoryAnswer(BaseModel):
+    """What matters of a repository. Gitea before 1.22 has no fast-forward-only merge and does not send the field."""
+
+    allow_fast_forward_only_merge: bool = False
+
+
+class _Side(BaseModel):
+    ref: str
+    sha: str
+    repo_id: int | None = None
+
+
+class PullAnswer(BaseModel):
+    """What matters of a pull request. `base.sha` is where the base branch stands now."""
+
+    number: int
+    html_url: str
+    state: str
+    merged: bool = False
+    merge_commit_sha: str | None = None
+    merge_base: str | None = None
+    head: _Side
+    base: _Side
+
+    def as_pull(self) -> Pull:
+        """As Orch's word."""
+        return Pull(
+            number=self.number,
+            url=self.html_url,
+            open=self.state == "open",
+            merged=self.merged,
+            head=self.head.sha,
+            base=self.base.ref,
+            merge_commit=self.merge_commit_sha,
+        )
+
+    def connects(self, branch: str, base: str) -> bool:
+        """Whether this is `branch`, of this very repository and not of a fork, wanting into `base`."""
+        same_repository = self.head.repo_id == self.base.repo_id
+        return same_repository and self.head.ref == branch and self.base.ref == base
+
+
+class _Comment(BaseModel):
+    body: str
+
+
+async def read_pull(http: HttpApi, repository: str, number: int) -> PullAnswer:
+    """The pull request as Gitea tells it now; `repository` is the path of the repository."""
+    return (await http.call("GET", f"{repository}/pulls/{number}")).read(PullAnswer)
+
+
+async def fast_forward(
+    http: HttpApi, repository: str, *, number: int, commit: str
+) -> Landed | MovedOn | Protected | None:
+    """Merge pull request `number` fast-forward only, if its head is `commit`. See `GiteaClient.fast_forward`."""
+    before = _settled(await read_pull(http, repository, number), commit)
+    if before is not None:
+        return before
+    answer = await _merge(http, repository, number, {"Do": _FAST_FORWARD, "head_commit_id": commit})
+    if isinstance(answer, Answer) and answer.good:
+        return Landed(commit)
+    pull = await read_pull(http, repository, number)
+    return _settled(pull, commit) or _diverged(pull) or _refusal(answer)
+
+
+async def mark_landed(http: HttpApi, repository: str, *, number: int, commit: str) -> None:
+    """Mark a pull request as landed by a push. See `GiteaClient.mark_landed`."""
+    if (await read_pull(http, repository, number)).state != "open":
+        return
+    # Whether a repository allows this style is not told by Gitea 1.21, so it is simply tried.
+    answer = await _merge(http, repository, number, {"Do": "manually-merged", "MergeCommitID": commit})
+    if (await read_pull(http, repository, number)).state != "open":
+        return
+    if isinstance(answer, Unavailable):
+        raise answer
+    await _comment_once(http, f"{repository}/issues/{number}/comments", f"Landed as {commit}.")
+    await http.call("PATCH", f"{repository}/pulls/{number}", body={"state": "closed"})
+
+
+async def _merge(http: HttpApi, repository: str, number: int, merge: dict[str, str]) -> Answer | Unavailable:
+    """Make the merge call; a failure is handed back, because the merge may have happened all the same."""
+    try:
+        return await http.send("POST", f"{repository}/pulls/{number}/merge", body=merge)
+    except Unavailable as error:
+        return error
+
+
+def _settled(pull: PullAnswer, commit: str) -> Landed | MovedOn | None:
+    """What the pull request itself says about landing `commit`; None while it is open with that head."""
+    if pull.merged:
+        landed = (pull.merge_commit_sha or pull.head.sha) == commit
+        return Landed(commit) if landed else MovedOn(pull.merge_commit_sha)
+    if pull.state != "open":
+        raise Refused(f"Pull request #{pull.number} was closed unmerged; reopen it, or stop its work item.")
+    return None if pull.head.sha == commit else MovedOn(pull.head.sha)
+
+
+def _diverged(pull: PullAnswer) -> MovedOn | None:
+    """The base's commit, if the base has commits that the head lacks: Gitea answers a mere 500 then (its source)."""
+    return None if pull.merge_base in (None, pull.base.sha) else MovedOn(pull.base.sha)
+
+
+def _refusal(answer: Answer | Unavailable) -> Protected | None:
+    """What a merge call means that did not merge, though head and base are as they should be."""
+    if isinstance(answer, Unavailable):
+        raise answer
+    if _NO_SUCH_STYLE in answer.message or answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return None
+    if any(words in answer.message for words in _OF_THE_MOMENT):
+        raise Unavailable(f"Gitea is not ready for {answer.path}: {answer.message}.", status=answer.status)
+    if answer.status in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.CONFLICT):
+        return Protected(answer.message or "Gitea refuses the merge without a reason.")
+    raise answer.refusal()
+
+
+async def _comment_once(http: HttpApi, path: str, text: str) -> None:
+    comments = (await http.call("GET", path)).read(list[_Comment])
+    if all(comment.body != text for comment in comments):
+        await http.call("POST", path, body={"body": text})

@@ -1,0 +1,175 @@
+"""What the HTTP clients share: one connection pool, and one translation of answers into Orch's exceptions."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from pipeline.errors import Missing, Refused, Unavailable
+
+Shape = TypeVar("Shape")
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 15.0
+
+_MESSAGE_KEYS = ("message", "detail", "error", "error_message", "description")
+_LONGEST_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was understood as far as HTTP goes; `body` is its JSON, None when it is empty or something else."""
+
+    system: str
+    method: str
+    path: str
+    status: int
+    body: Any
+    message: str
+
+    @property
+    def good(self) -> bool:
+        """Whether the call did what it was asked to do."""
+        return 200 <= self.status < 300
+
+    def checked(self) -> "Answer":
+        """This answer if it is good. Raises `Missing` for 404, `Refused` for any other refusal."""
+        if not self.good:
+            raise self.refusal()
+        return self
+
+    def refusal(self) -> Refused:
+        """The exception that this answer stands for."""
+        text = f"{self.system} refused {self.method} {self.path}: {self.status} {self.message}".rstrip()
+        kind = Missing if self.status == 404 else Refused
+        return kind(f"{text}.", status=self.status, path=self.path)
+
+    def read(self, shape: type[Shape]) -> Shape:
+        """The body of a good answer as `shape`. Raises `Unavailable` with the names of fields that are not as expected.
+
+        A field that is missing is taken for a fault of the moment (a proxy, an upgrade under way), not for a refusal.
+        """
+        self.checked()
+        try:
+            return TypeAdapter(shape).validate_python(self.body)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:3])
+            text = f"{self.system}'s answer to {self.method} {self.path} is not as expected: {problems}."
+            raise Unavailable(text, status=self.status) from None
+
+
+class HttpApi:
+    """One outside system's JSON API. Nothing is retried here: the tasks that call it do that.
+
+    The secret never gets into an exception's text, even where the server repeats it.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        base_url: str,
+        *,
+        secret: SecretStr,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.system = system
+        self._secret = secret
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"Accept": "application/json", **(headers or {})},
+            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            follow_redirects=False,
+        )
+
+    async def send(
+        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, body: object = None
+    ) -> Answer:
+        """Make one call and return the answer, refusals included.
+
+        Raises `Unavailable` when there is none, for 408, 429 and 5xx, and for a good answer that is not JSON.
+        """
+        where = f"{method} {path}"
+        try:
+            response = await self._client.request(method, path, params=params, json=body)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.system} cannot be reached for {where}: {type(error).__name__}.") from error
+        content, is_json = _json(response)
+        message = self._redacted(_message(response, content, is_json=is_json))
+        status = response.status_code
+        if status in (408, 429) or status >= 500:
+            text = f"{self.system} is not available for {where}: {status} {message}".rstrip()
+            raise Unavailable(f"{text}.", status=status, retry_after=_retry_after(response, content))
+        if response.is_success and not is_json:
+            raise Unavailable(f"{self.system} answered {where} with something else than JSON.", status=status)
+        return Answer(self.system, method, path, status, content, message)
+
+    async def call(
+        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, body: object = None
+    ) -> Answer:
+        """Make one call that must succeed. Raises `Unavailable`, `Missing` or `Refused`."""
+        return (await self.send(method, path, params=params, body=body)).checked()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def _redacted(self, text: str) -> str:
+        secret = self._secret.get_secret_value()
+        return text.replace(secret, "***") if secret else text
+
+
+class HttpClient:
+    """Base of the clients: owns an `HttpApi` and closes it."""
+
+    def __init__(self, http: HttpApi) -> None:
+        self._http = http
+
+    async def aclose(self) -> None:
+        """Close the connections; the client cannot be used afterwards."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+def _json(response: httpx.Response) -> tuple[Any, bool]:
+    """The body as JSON, and whether it could be read so. An empty body counts as JSON's null."""
+    if not response.content.strip():
+        return None, True
+    try:
+        return response.json(), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _message(response: httpx.Response, content: Any, *, is_json: bool) -> str:
+    """What the server says about a refusal, on one line."""
+    if response.is_redirect:
+        return "it redirects to another address; check the address that is configured here"
+    text = response.text if not is_json else ""
+    if isinstance(content, dict):
+        named = [content[key] for key in _MESSAGE_KEYS if key in content]
+        told = next(filter(None, named), "") if named else content
+        text = told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
+    elif content is not None:
+        text = json.dumps(content, ensure_ascii=False)
+    return " ".join(text.split())[:_LONGEST_MESSAGE].rstrip(".")
+
+
+def _retry_after(response: httpx.Response, content: Any) -> float | None:
+    """Seconds to wait: the header (Plane), or `parameters.retry_after` (Telegram). A date in the header is not read."""
+    told = response.headers.get("Retry-After")
+    if told is None and isinstance(content, dict) and isinstance(content.get("parameters"), dict):
+        told = content["parameters"].get("retry_after")
+    try:
+        seconds = float(told or "")
+    except (TypeError, ValueError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
