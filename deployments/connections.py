@@ -42,7 +42,7 @@ async def ensure_blocks(settings: Settings) -> UUID | None:
 async def _ensure(block: Block) -> UUID | None:
     """The document's id: the one that exists, or one made now."""
     try:
-        found = await type(block).aload(BLOCK)
+        found: Block = await type(block).aload(BLOCK)
     except ValueError:  # what Prefect raises for a document that does not exist
         return UUID(str(await block.asave(BLOCK)))
     return found._block_document_id

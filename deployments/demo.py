@@ -40,7 +40,7 @@ async def demo(name: str, *, stay: bool, as_json: bool, keep: Path | None) -> in
     scenario = SCENARIOS.get(name)
     if scenario is None:
         raise SettingsError(f"There is no scenario {name}; there are: {', '.join(SCENARIOS)}.")
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     state = keep or Path(tempfile.mkdtemp(prefix="orch-demo-"))
     state.mkdir(parents=True, exist_ok=True)
     try:
@@ -122,7 +122,7 @@ def _settings(sandbox: SandboxClient, scenario: Scenario, state: Path, port: int
 
 def _open_cards(console: Console, sandbox: SandboxClient, scenario: Scenario) -> list[str]:
     """What a person would do: write the issues and move them to To Analyse."""
-    keys = [str(sandbox.create_card(title=card.title, description=card.description)["key"]) for card in scenario.cards]
+    keys = [sandbox.create_card(card.title, card.description) for card in scenario.cards]
     for key, card in zip(keys, scenario.cards, strict=True):
         console.print(f"[cyan]person[/]  writes {key} “{card.title}” and moves it to To Analyse")
         sandbox.move_card(key, "To Analyse")

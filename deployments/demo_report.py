@@ -137,7 +137,7 @@ def print_report(console: Console, told: Report, ui_url: str) -> None:
 
 def _rows(each: ItemReport) -> list[tuple[str, ...]]:
     """A row for each stage that was left, in order."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for move in each.moves:
         if move.from_stage is None:
             continue

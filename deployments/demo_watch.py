@@ -13,6 +13,7 @@ from pipeline.errors import CouldNotRun
 from pipeline.model import Answer, Wait, WaitKind, WorkItem
 from pipeline.store import evidence, items, waits
 from pipeline.store.engine import Store
+from pipeline.store.items import Transition
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Seen:
 
     items: list[WorkItem]
     waits: dict[int, Wait | None]
-    moves: dict[int, list[items.Transition]]
+    moves: dict[int, list[Transition]]
     gates: dict[str, list[evidence.RecordedGate]]
 
 

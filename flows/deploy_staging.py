@@ -9,7 +9,7 @@ from flows.stage import Run, at_stage
 from pipeline.decide import Escalate, Outcome
 from pipeline.model import Conflict, MergeAttempt, MergeEnd
 from pipeline.stages import Stage
-from pipeline.store import queue
+from pipeline.store import evidence, queue
 from tasks import branch, validation
 from tasks.landing import Busy, merge_turn
 
@@ -33,7 +33,7 @@ async def _attempt(run: Run) -> MergeAttempt:
     if isinstance(rebased, Conflict):
         return validation.conflict(run.project, rebased)
     tip = await branch.publish(key, token, f"{key}: ready to land")
-    tests = await branch.run_tests(key, tip, f"merge-{base[:12]}")
+    tests = await branch.run_tests(key, tip, f"{evidence.MERGE_PURPOSE}{base[:12]}")
     return await validation.judge(key, token, base, tests)
 
 

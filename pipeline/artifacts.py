@@ -14,6 +14,9 @@ from frontmatter.default_handlers import YAMLHandler
 MIN_COMMIT_CHARS = 12
 """The shortest abbreviated commit that is taken for a name: 48 bits, which no two commits of a repository share."""
 
+MAX_HEADER_CHARS = 65_536
+"""A longer front matter is refused unread: parsing one takes seconds a megabyte."""
+
 _HANDLER = YAMLHandler()
 _HEX = re.compile(r"[0-9a-f]+")
 
@@ -96,6 +99,8 @@ def read_front_matter(text: str) -> FrontMatter | Unreadable:
         header, body = _HANDLER.split(text)
     except ValueError:
         return Unreadable("the front matter is not closed by a second --- line")
+    if len(header) > MAX_HEADER_CHARS:
+        return Unreadable(f"the front matter is longer than {MAX_HEADER_CHARS} characters")
     above = text.count("\n", 0, opening.end())
     try:
         fields = _HANDLER.load(header, Loader=_StrictLoader)
@@ -104,7 +109,7 @@ def read_front_matter(text: str) -> FrontMatter | Unreadable:
     except RecursionError:
         return Unreadable("the front matter is nested too deeply")
     if not isinstance(fields, dict):
-        return Unreadable("the front matter is not a mapping of names to values", above + 1)
+        return Unreadable("the front matter is not a mapping of names to values")
     return FrontMatter(fields, body.strip())
 
 

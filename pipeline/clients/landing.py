@@ -47,8 +47,9 @@ class Lander:
         result = self.mirror.repository.talk("ls-remote", "--quiet", self.mirror.remote.url, ref)
         if result.code != 0:
             raise remote_error(self.mirror.remote, result.error)
-        found = dict(reversed(line.split("\t", 1)) for line in result.text.splitlines() if "\t" in line)
-        return found.get(ref)
+        # The pattern also matches refs that only end in it.
+        lines = (line.partition("\t") for line in result.text.splitlines())
+        return next((commit for commit, _, name in lines if name == ref), None)
 
     def push(self, commit: str, branch: str, *, expected: str | None) -> Pushed | MovedOn:
         """Move the task branch from `expected` (None: absent) to `commit`, rewritten history included. Idempotent.

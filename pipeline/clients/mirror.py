@@ -150,6 +150,8 @@ class Mirror:
 
     def read(self, commit: str, path: str) -> str | None:
         """A regular text file of a commit; None when there is none at `path`, a link or a folder included."""
+        if not path or path.startswith("/") or ".." in path.split("/"):
+            return None
         listed = self.repository.ask("ls-tree", "-z", "--full-tree", self.known(commit), "--", path).text
         entry = _ENTRY.fullmatch(listed.rstrip("\0"))
         if entry is None or entry["path"] != path or entry["mode"] not in READABLE:

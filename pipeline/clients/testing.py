@@ -4,6 +4,7 @@ The checkout is a repository of its own that only borrows the mirror's objects: 
 configuration, commits) stays in it, and nothing has to be unregistered after a kill.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ from pathlib import Path
 import filelock
 
 from pipeline.clients.folders import remove_folder
-from pipeline.clients.git import Repository
+from pipeline.clients.git import Repository, only_one
 from pipeline.clients.mirror import Mirror
 from pipeline.clients.process import Ended, ProcessEnd, run_blocking, safe_environment
 from pipeline.clients.testing_output import count_tests, sentence
 from pipeline.model import TestRun
 
 OWNED = "owned.lock"
+LOCK_PATIENCE_S = 120.0
 READ_BYTES = 2_000_000
 """How much of a log's end is searched for the test runner's summary."""
 
@@ -53,28 +55,29 @@ class TestRunner:
 
     def sweep(self) -> None:
         """Remove the folders of runs whose process was killed. Idempotent."""
-        for folder in self.folder.glob("run-*"):
-            lock = filelock.FileLock(folder / OWNED)
-            try:
-                lock.acquire(blocking=False)
-            except (filelock.Timeout, FileNotFoundError):  # in use, or somebody else is sweeping it
-                continue
-            remove_folder(folder)
-            lock.release()
+        with self._one_at_a_time():
+            for folder in self.folder.glob("run-*"):
+                with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / OWNED, timeout=0):
+                    remove_folder(folder)
 
     @contextmanager
     def _private_folder(self) -> Iterator[Path]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.folder / "new.lock"):  # a sweep must not see a folder before its lock is held
-            folder = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
+        """A folder that is ours as long as we live: its lock is freed by the kernel when we are killed."""
+        with self._one_at_a_time():
+            folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.folder))
             owned = filelock.FileLock(folder / OWNED)
             owned.acquire()
-            folder = folder.rename(self.folder / folder.name.replace("new-", "run-", 1))
         try:
             yield folder
         finally:
             remove_folder(folder)
             owned.release()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """A sweep must not see a new folder before its lock is held."""
+        with only_one(self.folder / "folders.lock", patience_s=LOCK_PATIENCE_S, what=f"The folder {self.folder}"):
+            yield
 
     def _check_out(self, tree: Path, commit: str) -> None:
         repository = Repository(self.mirror.remote, tree / ".git", tree)

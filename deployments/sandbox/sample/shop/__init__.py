@@ -1,0 +1,1 @@
+"""The prices of a small shop. All amounts are integer cents."""

@@ -1,0 +1,173 @@
+"""Plane's API against recorded answers of a real server."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.clients.plane import PlaneClient
+from pipeline.errors import Missing, Refused, Unavailable
+from pipeline.projects import Project
+
+ITEM = "041af837-e08c-4830-bcb7-5018a5c92fc3"
+WORKSPACE = "/api/v1/workspaces/acme"
+FOLDER = f"{WORKSPACE}/projects/581ad294-072b-42fc-80a9-52449faee928"
+
+
+@pytest.fixture
+async def plane(replay: Any) -> AsyncIterator[PlaneClient]:
+    async with PlaneClient(replay.url, "acme", SecretStr("plane_api_key")) as client:
+        yield client
+
+
+async def test_all_states_are_read_with_their_groups(plane: PlaneClient, replay: Any, project: Project) -> None:
+    replay.recorded("plane/api-states-list")
+    states = await plane.states(project)
+    assert len(states) == 19
+    assert (states[0].name, states[0].group) == ("Backlog", "backlog")
+    assert {state.name: state.group for state in states}["STOP"] == "cancelled"
+    assert replay.calls[0].headers["x-api-key"] == "plane_api_key"
+
+
+async def test_an_issue_is_read_with_its_description_as_text(plane: PlaneClient, replay: Any, project: Project) -> None:
+    replay.recorded("plane/api-work-item-get")
+    item = await plane.item(project, ITEM)
+    assert (item.id, item.sequence_id, item.title) == (ITEM, 1, "Widget must spin twice")
+    assert item.description == "New description"
+    assert item.state_id == "b23beebe-87fc-4d72-a080-198f1ebe55d5"
+    assert item.updated_at == datetime(2026, 11, 21, 1, 43, 56, 442774, tzinfo=UTC)
+
+
+async def test_an_issue_that_is_not_there_is_missing(plane: PlaneClient, replay: Any, project: Project) -> None:
+    recording = replay.recorded("plane/api-err-404-work-item")
+    with pytest.raises(Missing):
+        await plane.item(project, "00000000-0000-4000-8000-000000000000")
+    assert replay.made() == [("GET", recording["request"]["path"])], "a missing issue is not a missing route"
+
+
+async def test_an_issue_is_found_by_its_key(plane: PlaneClient, replay: Any, project: Project) -> None:
+    found = replay.recorded("plane/api-work-item-get")["json"]
+    replay.on("GET", f"{WORKSPACE}/work-items/WID-1/", 200, found)
+    assert (await plane.item_by_key(project, "WID-1")).id == ITEM
+
+
+async def test_an_issue_of_another_project_is_missing(plane: PlaneClient, replay: Any, project: Project) -> None:
+    found = replay.recorded("plane/api-work-item-get")["json"] | {"project": "another"}
+    replay.on("GET", f"{WORKSPACE}/work-items/OTH-1/", 200, found)
+    with pytest.raises(Missing, match="OTH-1 is not an issue of project WID"):
+        await plane.item_by_key(project, "OTH-1")
+
+
+async def test_a_key_that_is_not_there_is_missing(plane: PlaneClient, replay: Any, project: Project) -> None:
+    replay.recorded("plane/api-work-item-by-sequence-404")
+    with pytest.raises(Missing):
+        await plane.item_by_key(project, "WID-9999")
+
+
+async def test_issues_are_read_page_after_page(plane: PlaneClient, replay: Any, project: Project) -> None:
+    replay.recorded("plane/api-work-items-list")
+    replay.recorded("plane/api-work-items-list-page2")
+    assert [item.sequence_id for item in await plane.items(project)] == [4, 2, 1]
+    assert [call.path.partition("?")[2] for call in replay.calls] == [
+        "order_by=-updated_at&per_page=100&cursor=100%3A0%3A0",
+        "order_by=-updated_at&per_page=100&cursor=2%3A1%3A0",
+    ]
+
+
+async def test_reading_stops_at_the_first_issue_that_is_too_old(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    page = replay.recorded("plane/api-work-items-list")["json"]
+    since = datetime.fromisoformat(page["results"][0]["updated_at"])
+    assert [item.sequence_id for item in await plane.items(project, changed_since=since)] == [4]
+    assert len(replay.calls) == 1
+
+
+async def test_a_card_is_moved_by_the_key_that_plane_listens_to(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    recording = replay.recorded("plane/api-patch-state")
+    await plane.set_state(project, ITEM, "1104a223-e2e4-4737-b4ee-e7089767cc49")
+    assert replay.calls[0].body == recording["request"]["body"]
+
+
+async def test_a_state_that_plane_does_not_take_is_refused_with_its_word(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    replay.recorded("plane/api-patch-state-by-name")
+    with pytest.raises(Refused, match=r"400 .*“Testing” is not a valid UUID"):
+        await plane.set_state(project, ITEM, "Testing")
+
+
+async def test_a_comment_is_written_once_per_external_id(plane: PlaneClient, replay: Any, project: Project) -> None:
+    replay.recorded("plane/api-comment-create")
+    replay.recorded("plane/api-comment-create-same-external-id")
+    await plane.comment(project, ITEM, "<p>hello</p>", external_id="run-1")
+    await plane.comment(project, ITEM, "<p>hello</p>", external_id="run-1")
+    assert [call.body for call in replay.calls] == [
+        {"comment_html": "<p>hello</p>", "external_source": "orch", "external_id": f"{ITEM}:run-1"}
+    ] * 2
+
+
+async def test_comments_come_oldest_first_as_text(plane: PlaneClient, replay: Any, project: Project) -> None:
+    recording = replay.recorded("plane/api-comments-list")["json"]
+    path = f"{FOLDER}/work-items/{ITEM}/comments/"
+    replay.replies.clear()
+    replay.on("GET", path, 200, recording)
+    replay.on("GET", path, 200, recording | {"results": [], "next_page_results": False})
+    comments = await plane.comments(project, ITEM)
+    assert [comment.text for comment in comments] == ["plain text & <unclosed", "form"]
+    assert comments[0].actor_id == "73255328-4a94-47df-8df9-fec7e850cd54"
+
+
+async def test_the_tokens_own_user_is_known(plane: PlaneClient, replay: Any) -> None:
+    replay.recorded("plane/api-users-me")
+    assert await plane.own_id() == "73255328-4a94-47df-8df9-fec7e850cd54"
+
+
+@pytest.mark.parametrize(
+    "name", ["plane/api-err-401-no-key", "plane/api-err-401-bad-key", "plane/api-err-403-not-project-member"]
+)
+async def test_a_key_that_may_not_is_refused(plane: PlaneClient, replay: Any, project: Project, name: str) -> None:
+    recording = replay.recorded(name)
+    with pytest.raises(Refused) as raised:
+        await plane.items(project)
+    assert recording["json"]["detail"].rstrip(".") in str(raised.value)
+    assert "plane_api_key" not in str(raised.value)
+
+
+@pytest.mark.parametrize("no_such_route", [{"error": "Page not found."}, "<h1>Not Found</h1>"])
+async def test_an_older_plane_is_asked_for_issues_from_then_on(
+    plane: PlaneClient, replay: Any, project: Project, no_such_route: Any
+) -> None:
+    found = replay.recorded("plane/api-work-item-get")["json"]
+    replay.replies.clear()
+    replay.on("GET", f"{FOLDER}/work-items/{ITEM}/", 404, no_such_route)
+    replay.on("GET", f"{FOLDER}/issues/{ITEM}/", 200, found)
+    replay.on("PATCH", f"{FOLDER}/issues/{ITEM}/", 200, found)
+    assert (await plane.item(project, ITEM)).id == ITEM
+    await plane.set_state(project, ITEM, "s")
+    assert [path.split("/")[-3] for _, path in replay.made()] == ["work-items", "issues", "issues"]
+
+
+async def test_what_is_missing_under_both_names_stays_missing(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    with pytest.raises(Missing):
+        await plane.item(project, ITEM)
+
+
+async def test_an_answer_without_a_needed_field_is_unavailable(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    replay.on("GET", f"{FOLDER}/work-items/{ITEM}/", 200, {"id": ITEM})
+    with pytest.raises(Unavailable, match="project: Field required"):
+        await plane.item(project, ITEM)
+
+
+async def test_an_id_cannot_lead_out_of_its_folder(plane: PlaneClient, replay: Any, project: Project) -> None:
+    with pytest.raises(Missing):
+        await plane.item(project, "../../x")
+    assert replay.calls[0].path == f"{FOLDER}/work-items/..%2F..%2Fx/"

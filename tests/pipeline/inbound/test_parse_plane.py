@@ -1,0 +1,189 @@
+"""What Plane's deliveries mean, each recording of a real server included."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import BadSignature, UnreadableDelivery
+from pipeline.inbound.plane import parse_plane
+from pipeline.inbound.signature import sign
+from pipeline.model import Delivery, StateChange
+from pipeline.signals import Signal
+
+# The secret that the recordings were signed with is not known, so their bodies are signed anew.
+SECRET = "plane_wh_test"
+CAPTURES = Path(__file__).parents[2] / "captures" / "plane"
+
+ADA, BOT = "c32b02ce-b634-425a-bbef-fb8bbb8cb428", "73255328-4a94-47df-8df9-fec7e850cd54"
+WIDGETS = "581ad294-072b-42fc-80a9-52449faee928"
+
+STATES: dict[str, tuple[str, str, str]] = {
+    "01-issue-created": ("To Analyse", "unstarted", BOT),
+    "02-issue-updated-state": ("Architecture", "started", BOT),
+    "20-issue-created-ui": ("To Analyse", "unstarted", ADA),
+    "21-issue-updated-state-ui": ("Architecture", "started", ADA),
+    "50-issue-created-other-project": ("Backlog", "backlog", ADA),
+}
+ANSWERS: dict[str, tuple[str, str]] = {
+    "09-issue_comment-created": ("APPROVE please ✔", BOT),
+    "27-issue_comment-created-ui": ("Human answer: yes", ADA),
+}
+IGNORED: dict[str, str] = {
+    "00-project-created": "Nothing follows from Plane's event 'project' with action 'created'.",
+    "03-issue-updated-name": "Nothing follows from a change of an issue's name.",
+    "04-issue-updated-label-added": "Nothing follows from a change of an issue's labels.",
+    "05-issue-updated-description": "Nothing follows from a change of an issue's description_html.",
+    "10-issue_comment-updated": "Nothing follows from Plane's event 'issue_comment' with action 'updated'.",
+    "12-issue-updated-assignee": "Nothing follows from a change of an issue's assignees.",
+    "22-issue-updated-name-ui": "Nothing follows from a change of an issue's name.",
+    "23-issue-updated-label-added-ui": "Nothing follows from a change of an issue's label_ids.",
+    "24-issue-updated-description-ui": "Nothing follows from a change of an issue's description_html.",
+    "25-issue-updated-label-removed-ui": "Nothing follows from a change of an issue's label_ids.",
+    "26-issue-updated-priority-ui": "Nothing follows from a change of an issue's priority.",
+    "51-project-deleted": "Nothing follows from Plane's event 'project' with action 'deleted'.",
+}
+NEVER_SENT = {"07-issue-updated-noop", "08-issue-updated-state_id-key", "13-issue-relation-blocked_by"}
+
+
+def parse(body: bytes | dict[str, Any]) -> Delivery:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse_plane({"x-plane-signature": sign(raw, SECRET), "X-Plane-Event": "issue"}, raw, SECRET)
+
+
+def moved(**data: Any) -> dict[str, Any]:
+    issue = {"id": "i", "project": "p", "state": {"id": "s", "name": "Todo", "group": "unstarted"}} | data
+    activity = {"field": "state", "new_value": "s", "actor": {"id": "u", "display_name": "ada"}}
+    return {"event": "issue", "action": "updated", "data": issue, "activity": activity}
+
+
+def test_every_recorded_delivery_is_in_a_table() -> None:
+    names = {path.stem for path in CAPTURES.glob("[0-9]*.json")}
+    assert names == set(STATES) | set(ANSWERS) | set(IGNORED) | NEVER_SENT
+
+
+@pytest.mark.parametrize(("name", "expected"), STATES.items())
+def test_a_card_that_stands_in_a_state_says_so(
+    name: str, expected: tuple[str, str, str], recorded: Callable[[str], Any]
+) -> None:
+    body = recorded(f"plane/{name}").body
+    (signal,) = parse(body).signals
+    assert signal.signal is None
+    assert signal.state is not None
+    assert (signal.state.state_name, signal.state.state_group, signal.actor_id) == expected
+    data = json.loads(body)["data"]
+    assert (signal.item_ref, signal.project_ref, signal.state.state_id) == (
+        data["id"],
+        data["project"],
+        data["state"]["id"],
+    )
+    assert signal.payload["sequence_id"] == data["sequence_id"]
+    assert signal.payload["title"] == data["name"]
+    assert signal.payload["updated_at"] == data["updated_at"]
+
+
+@pytest.mark.parametrize(("name", "expected"), ANSWERS.items())
+def test_a_new_comment_is_an_answer_in_plain_text(
+    name: str, expected: tuple[str, str], recorded: Callable[[str], Any]
+) -> None:
+    body = recorded(f"plane/{name}").body
+    (signal,) = parse(body).signals
+    assert (signal.signal, signal.project_ref) == (Signal.ANSWER_GIVEN, WIDGETS)
+    assert (signal.payload["text"], signal.actor_id) == expected
+    assert signal.item_ref == json.loads(body)["data"]["issue"]
+
+
+@pytest.mark.parametrize(("name", "expected"), IGNORED.items())
+def test_everything_else_is_ignored_with_the_reason(name: str, expected: str, recorded: Callable[[str], Any]) -> None:
+    delivery = parse(recorded(f"plane/{name}").body)
+    assert (delivery.signals, delivery.ignored_because) == ((), expected)
+
+
+def test_the_description_is_told_as_plain_text(recorded: Callable[[str], Any]) -> None:
+    (signal,) = parse(recorded("plane/02-issue-updated-state").body).signals
+    assert signal.payload["description"] == "Make it spin.\n日本語 🚀"
+    assert signal.payload["field"] == "state"
+
+
+def test_a_repeated_attempt_has_the_same_digest_and_another_delivery_has_not(recorded: Callable[[str], Any]) -> None:
+    body = recorded("plane/02-issue-updated-state").body
+    other = recorded("plane/21-issue-updated-state-ui").body
+    assert parse(body).digest == parse(body).digest != parse(other).digest
+
+
+def test_where_the_card_has_moved_on_since_its_newer_state_counts() -> None:
+    (signal,) = parse(moved(state={"id": "newer", "name": "Done", "group": "completed"})).signals
+    assert signal.state == StateChange("newer", "Done", "completed")
+
+
+def test_a_bare_state_id_of_older_versions_has_no_name() -> None:
+    (signal,) = parse(moved(state="s")).signals
+    assert signal.state == StateChange("s", "", "")
+    assert signal.payload == {"field": "state"}
+
+
+def test_a_new_issue_that_does_not_tell_its_state_is_ignored() -> None:
+    delivery = parse({"event": "issue", "action": "created", "data": {"id": "i", "project": "p"}})
+    assert delivery.ignored_because.startswith("The new issue's state is not told")
+
+
+@pytest.mark.parametrize("field", ["id", "project", "state"])
+def test_a_missing_field_is_named(field: str) -> None:
+    body = moved()
+    del body["data"][field]
+    with pytest.raises(UnreadableDelivery, match=rf"data\.{field}"):
+        parse(body)
+
+
+def test_an_update_that_does_not_tell_what_changed_is_not_guessed_at() -> None:
+    body = moved()
+    del body["activity"]
+    with pytest.raises(UnreadableDelivery, match="activity"):
+        parse(body)
+
+
+def test_an_unsigned_delivery_is_refused_before_it_is_read() -> None:
+    with pytest.raises(BadSignature):
+        parse_plane({}, b"not even JSON", SECRET)
+
+
+@pytest.mark.parametrize("body", [b"", b"payload=%7B%7D", b"\xff", b"[" * 50_000, b"[]", b"null", b'{"event": 1}'])
+def test_what_is_not_an_event_in_json_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableDelivery):
+        parse(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+DATA = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ("id", "project", "state", "name", "sequence_id", "issue", "comment_html", "description_html"), JSON
+    ),
+)
+EVENTS = st.fixed_dictionaries(
+    {"event": st.sampled_from(["issue", "issue_comment", "page"]), "action": st.sampled_from(["created", "updated"])},
+    optional={"data": DATA | JSON, "activity": st.fixed_dictionaries({"field": JSON}, optional={"actor": JSON}) | JSON},
+)
+
+
+@given(body=st.binary() | (EVENTS | JSON).map(lambda value: json.dumps(value).encode()))
+def test_no_body_raises_anything_but_unreadable(body: bytes) -> None:
+    try:
+        delivery = parse(body)
+    except UnreadableDelivery:
+        return
+    assert bool(delivery.signals) != bool(delivery.ignored_because)
+
+
+@given(headers=st.dictionaries(st.text(), st.text()), body=st.binary(), secret=st.text())
+def test_no_headers_raise_anything_but_a_bad_signature(headers: dict[str, str], body: bytes, secret: str) -> None:
+    with pytest.raises(BadSignature):
+        parse_plane(headers, body, secret)
