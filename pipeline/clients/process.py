@@ -127,7 +127,8 @@ async def _start(
             )
         except OSError as error:
             raise CouldNotRun(
-                f"The command {command[0]!r} cannot be started in {cwd}: {error.strerror}. Look whether that folder exists."
+                f"The command {command[0]!r} cannot be started in {cwd}: {error.strerror}. "
+                "Look whether that folder exists."
             ) from error
 
 

@@ -105,8 +105,8 @@ async def test_an_exit_code_of_127_is_a_verdict(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        ({"timeout_s": 0.5}, ProcessEnd.TIMED_OUT),
-        ({"timeout_s": 30.0, "idle_timeout_s": 0.5}, ProcessEnd.IDLE),
+        ({"timeout_s": 1.5}, ProcessEnd.TIMED_OUT),
+        ({"timeout_s": 30.0, "idle_timeout_s": 1.5}, ProcessEnd.IDLE),
     ],
 )
 async def test_a_limit_ends_the_command_and_its_grandchildren(
@@ -126,13 +126,13 @@ async def test_a_command_that_keeps_writing_is_not_idle(tmp_path: Path) -> None:
 
 
 async def test_a_command_that_ignores_term_is_killed_after_the_grace(tmp_path: Path) -> None:
-    ended = await shell(tmp_path, "trap '' TERM; echo $$ > pid; while :; do sleep 1; done", timeout_s=0.5, grace_s=0.3)
+    ended = await shell(tmp_path, "trap '' TERM; echo $$ > pid; while :; do sleep 1; done", timeout_s=1.5, grace_s=0.3)
     assert ended.reason is ProcessEnd.TIMED_OUT
     assert not exists(int((tmp_path / "pid").read_text()))
 
 
 async def test_a_command_may_tidy_up_on_term(tmp_path: Path) -> None:
-    await shell(tmp_path, "trap 'echo tidy; exit' TERM; while :; do sleep 0.1; done", timeout_s=0.5)
+    await shell(tmp_path, "trap 'echo tidy; exit' TERM; while :; do sleep 0.1; done", timeout_s=1.5)
     assert (tmp_path / "log").read_text().endswith("tidy\n")
 
 

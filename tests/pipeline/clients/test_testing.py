@@ -1,0 +1,106 @@
+"""The project's test command on exactly one commit."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.clients.process import identity
+from pipeline.errors import CouldNotRun
+from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
+
+SUITE = """
+import unittest
+
+class Shop(unittest.TestCase):
+    def test_good(self): pass
+    def test_other(self): self.assertEqual(open("value").read(), "1")
+"""
+COMMAND = (sys.executable, "-m", "unittest")
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    origin = Origin(tmp_path)
+    origin.create()
+    origin.commit({"test_shop.py": SUITE, "value": "1"})
+    return origin
+
+
+def leftovers(origin: Origin) -> list[str]:
+    return [path.name for path in (origin.base / "state/tests/WID").glob("run-*")]
+
+
+def test_green_tests_pass_on_exactly_the_commit(origin: Origin, tmp_path: Path) -> None:
+    workspace = origin.workspace(*COMMAND)
+    green = workspace.fetch()
+    origin.commit({"value": "2"})
+    workspace.fetch()
+    run = workspace.run_tests(green, log=tmp_path / "logs/tests.log")
+    assert (run.commit, run.passed, run.sentence, run.failing) == (green, True, "2 tests passed", ())
+    assert "Ran 2 tests" in run.log.read_text()
+    assert leftovers(origin) == []
+
+
+def test_red_tests_are_named(origin: Origin, tmp_path: Path) -> None:
+    workspace = origin.workspace(*COMMAND)
+    workspace.fetch()
+    red = change(workspace, {"value": "2"})
+    write(workspace.worktree(ITEM, BRANCH), {"value": "1"})  # not committed: must not help
+    run = workspace.run_tests(red, log=tmp_path / "log")
+    assert (run.passed, run.sentence, run.failing) == (False, "1 of 2 tests failed: test_other", ("test_other",))
+
+
+def test_an_exit_code_is_a_verdict(origin: Origin, tmp_path: Path) -> None:
+    workspace = origin.workspace("/bin/sh", "-c", "exit 127")
+    run = workspace.run_tests(workspace.fetch(), log=tmp_path / "log")
+    assert (run.passed, run.sentence) == (False, "The test command failed with exit code 127")
+
+
+def test_a_time_out_is_red_and_leaves_no_grandchild(origin: Origin, tmp_path: Path) -> None:
+    workspace = origin.workspace("/bin/sh", "-c", "sleep 60 & echo $!; wait", timeout_s=2)
+    run = workspace.run_tests(workspace.fetch(), log=tmp_path / "log")
+    assert (run.passed, run.sentence) == (False, "The tests did not finish within 2 s")
+    with pytest.raises(ProcessLookupError):
+        identity(int(run.log.read_text()))
+    assert leftovers(origin) == []
+
+
+@pytest.mark.parametrize("command", ["no-such-tool", "./value"])
+def test_a_command_that_cannot_be_started_is_no_verdict(origin: Origin, tmp_path: Path, command: str) -> None:
+    workspace = origin.workspace(command)
+    with pytest.raises(CouldNotRun, match=command):
+        workspace.run_tests(workspace.fetch(), log=tmp_path / "log")
+    assert leftovers(origin) == []
+
+
+def test_no_secret_of_ours_is_seen_by_tests(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_GITEA_TOKEN", "swordfish")
+    workspace = origin.workspace("/usr/bin/env", credentials={"GIT_CONFIG_VALUE_0": "swordfish"})
+    run = workspace.run_tests(workspace.fetch(), log=tmp_path / "log")
+    seen = dict(line.split("=", 1) for line in run.log.read_text().splitlines())
+    assert "swordfish" not in run.log.read_text()
+    assert seen["HOME"] not in (os.environ["HOME"], str(tmp_path / "home"))
+
+
+def test_what_tests_do_with_git_stays_in_their_checkout(origin: Origin, tmp_path: Path) -> None:
+    script = (
+        "git status --porcelain && git rev-parse HEAD origin/main && git config a.b c && git branch other && git gc -q"
+    )
+    workspace = origin.workspace("/bin/sh", "-c", script)
+    tip = workspace.fetch()
+    before = (origin.base / "state/repos/WID.git/config").read_text()
+    run = workspace.run_tests(tip, log=tmp_path / "log")
+    assert run.passed
+    assert run.log.read_text().split() == [tip, tip]
+    assert (origin.base / "state/repos/WID.git/config").read_text() == before
+    assert git(origin.base / "state/repos/WID.git", "for-each-ref", "refs/heads") == ""
+
+
+def test_the_folder_of_a_killed_run_is_removed_by_the_next(origin: Origin, tmp_path: Path) -> None:
+    killed = origin.base / "state/tests/WID/run-killed"
+    write(killed, {"checkout/file": "x", "owned.lock": ""})
+    workspace = origin.workspace("true")
+    assert workspace.run_tests(workspace.fetch(), log=tmp_path / "log").passed
+    assert leftovers(origin) == []
