@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from prefect.settings import PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
 from pydantic import SecretStr
@@ -75,7 +76,7 @@ async def _everything(
         running_sandbox(state / "sandbox") as sandbox,
         Supervisor(state / "logs") as supervisor,
     ):
-        settings = _settings(sandbox, scenario, state / "orch", port)
+        settings = sandbox_settings(sandbox, scenario.file, state / "orch", port)
         sandbox.plane_webhook(
             f"http://127.0.0.1:{port}/webhooks/plane", settings.plane_webhook_secret.get_secret_value()
         )
@@ -89,8 +90,8 @@ async def _everything(
         yield sandbox, settings, running
 
 
-def _settings(sandbox: SandboxClient, scenario: Scenario, state: Path, port: int) -> Settings:
-    """Settings for the sandbox; nothing of the user's own Orch is read."""
+def sandbox_settings(sandbox: SandboxClient, scenario: Path, state: Path, port: int, **changes: Any) -> Settings:
+    """Settings for a sandbox and its scripted agent; nothing of the user's own Orch is read."""
     options = Options()
     project = {
         "key": PROJECT,
@@ -115,7 +116,8 @@ def _settings(sandbox: SandboxClient, scenario: Scenario, state: Path, port: int
             "telegram_api_url": sandbox.telegram_url,
             "telegram_bot_token": SecretStr(options.telegram_bot_token),
             "telegram_chat_id": "1",
-            "agent_command": (sys.executable, "-m", "deployments.sandbox.agent", "--scenario", str(scenario.file)),
+            "agent_command": (sys.executable, "-P", "-m", "deployments.sandbox.agent", "--scenario", str(scenario)),
+            **changes,
         }
     )
 

@@ -1,7 +1,5 @@
-"""One real Prefect server for the session, started as `orch up` starts it."""
+"""Clients of the session's Prefect server, and stub flows to register there."""
 
-import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from deployments.definitions import Definition, WorkPoolName
 from deployments.pools import CONTROL
-from deployments.prefect_server import HOST, PrefectServer, auth_string, wait_until_healthy
+from deployments.prefect_server import PrefectServer, wait_until_healthy
 from pipeline.stages import WORKED
 
 STUBS = (*(stage.value for stage in WORKED), "intake", "wake", "stop", "ask")
@@ -37,28 +35,6 @@ async def {name}(work_item: str) -> str:
     await suspend_flow_run(wait_for_input=Form, key="wait-1", timeout=600)
     return work_item
 """
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    return _free_port()
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """A server that was started; its output is in `server.log` of its home."""
-    home = tmp_path_factory.mktemp("prefect")
-    server = PrefectServer(home, _free_port(), auth_string(home / "auth"))
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            server.command, env=server.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        try:
-            yield server
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
@@ -102,12 +78,6 @@ def stubs(stub_folder: Path) -> tuple[Definition, ...]:
         )
         for name in STUBS
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 async def _wipe(client: PrefectClient) -> None:

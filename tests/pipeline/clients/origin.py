@@ -48,6 +48,11 @@ class Origin:
     def clone(self) -> Path:
         return self.base / "person"
 
+    @property
+    def mirror(self) -> Path:
+        """Orch's mirror of it."""
+        return self.base / "state/repos/WID.git"
+
     def create(self) -> None:
         git(self.base, "init", "-q", "--bare", "--initial-branch=main", str(self.bare))
         git(self.base, "clone", "-q", str(self.bare), str(self.clone))

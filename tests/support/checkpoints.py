@@ -1,0 +1,86 @@
+"""Checkpoints found from the code: every write of the store, every call to a neighbour, every git command that changes.
+
+Between two of them nothing happens that anybody could see, so killing right after each is killing everywhere. A plan
+is a file `{"flow": ..., "at": n}`: the first process of that flow kills itself with SIGKILL after its n-th checkpoint;
+the plan is gone then, so that whoever comes next lives.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import git
+import httpx
+
+from pipeline.store.engine import Store
+
+READS_ONLY = {"rev-parse", "log", "show", "cat-file", "ls-tree", "merge-base", "diff", "rev-list", "for-each-ref", "status",
+              "patch-id", "symbolic-ref", "show-ref", "config", "version", "ls-files", "diff-tree", "ls-remote"}  # fmt: skip
+
+
+def kill_as_planned(plan: Path, flow: str) -> None:
+    """Follow the plan, if it is about this flow; the plan of `at` -1 counts the checkpoints into `<plan>.count`."""
+    try:
+        wanted = json.loads(plan.read_text())
+    except FileNotFoundError:
+        return
+    if wanted["flow"] != flow:
+        return
+    plan.unlink()
+    names: list[str] = []
+
+    def passed(name: str) -> None:
+        names.append(name)
+        plan.with_suffix(".passed").write_text("\n".join(names))
+        if len(names) == wanted["at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    watch(passed)
+
+
+def watch(passed: Callable[[str], None]) -> None:
+    """Have `passed` called after every checkpoint of this process, with its name."""
+    _watch_store(passed)
+    _watch_http(passed)
+    _watch_git(passed)
+
+
+def _watch_store(passed: Callable[[str], None]) -> None:
+    write = Store.write
+
+    def watched(self: Store, work: Any, *args: Any, **kwargs: Any) -> Any:
+        result = write(self, work, *args, **kwargs)
+        passed(f"store: {work.__module__.rpartition('.')[2]}.{work.__name__}")
+        return result
+
+    Store.write = watched  # type: ignore[method-assign]
+
+
+def _watch_http(passed: Callable[[str], None]) -> None:
+    send = httpx.AsyncClient.send
+
+    async def watched(self: httpx.AsyncClient, request: httpx.Request, **kwargs: Any) -> httpx.Response:
+        response = await send(self, request, **kwargs)
+        if request.method != "GET" and type(self) is httpx.AsyncClient:
+            passed(f"http: {request.method} {request.url.path}")
+        return response
+
+    httpx.AsyncClient.send = watched  # type: ignore[method-assign]
+
+
+def _watch_git(passed: Callable[[str], None]) -> None:
+    execute = git.Git.execute
+
+    def watched(self: git.Git, command: Any, *args: Any, **kwargs: Any) -> Any:
+        result = execute(self, command, *args, **kwargs)
+        verb = next(
+            (word for word in command[1:] if not word.startswith("-") and "=" not in word and "/" not in word), ""
+        )
+        if verb not in READS_ONLY:
+            passed(f"git: {verb}")
+        return result
+
+    git.Git.execute = watched  # type: ignore[method-assign]

@@ -1,0 +1,274 @@
+"""The whole product around a test: a sandbox, the receiver and a warm worker on the session's Prefect server."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from sqlmodel import Session
+
+from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
+from deployments.connections import ensure_blocks
+from deployments.demo import sandbox_settings
+from deployments.demo_scenarios import FOLDER
+from deployments.free_ports import free_ports
+from deployments.prefect_server import PrefectServer, wait_until_healthy
+from deployments.registration import register
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from deployments.stack import as_environment, base_environment
+from pipeline.model import Wait, WorkItem
+from pipeline.settings import Settings
+from pipeline.stages import Stage
+from pipeline.store import items, waits
+from pipeline.store.engine import Store
+from pipeline.store.schema import migrate
+from tasks.services import BLOCK
+
+ROOT = Path(__file__).parents[2]
+DESCRIPTION = "A description that is long enough to be worth analysing."
+
+
+@dataclass
+class Product:
+    """What a test holds in its hands."""
+
+    folder: Path
+    sandbox: SandboxClient
+    settings: Settings
+    store: Store
+    server: PrefectServer
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    # --- what people do
+
+    def start_item(self, title: str = "Print a receipt", description: str = DESCRIPTION) -> str:
+        """Write a card and move it to To Analyse; its key."""
+        key = self.sandbox.create_card(title, description)
+        self.sandbox.move_card(key, "To Analyse")
+        return key
+
+    def decide_for(self, key: str, *, within_s: float = 90, until: Stage = Stage.DONE) -> WorkItem:
+        """Play the person until the item stands at `until`."""
+        decided: set[int] = set()
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            item, wait = self.item(key), self.wait(key)
+            if item is not None and item.stage is until:
+                return item
+            if item is not None and item.hold is not None:
+                raise AssertionError(f"{key} is held: {item.hold_reason}")
+            if wait is not None and wait.kind.human and wait.id not in decided:
+                decided.add(wait.id)
+                self.sandbox.move_card(key, "Approved" if wait.stage is Stage.ANALYSIS else "Confirm Deploy")
+            time.sleep(0.1)
+        raise AssertionError(f"{key} did not reach {until}: {self.item(key)} {self.wait(key)}\n{self.logs()}")
+
+    # --- what can be seen
+
+    def item(self, key: str) -> WorkItem | None:
+        """The item as it is."""
+        return self.store.read(items.latest, key)
+
+    def wait(self, key: str) -> Wait | None:
+        """Its open wait."""
+        item = self.item(key)
+        return self.store.read(waits.open_wait, item.id) if item else None
+
+    def moves(self, key: str) -> list[str]:
+        """The stages it has entered, in order."""
+        item = self.item(key)
+        assert item is not None
+        return [str(t.to_stage) for t in self.store.read(items.history, item.id)]
+
+    def until(self, seen: Callable[[], Any], *, within_s: float = 60, what: str = "") -> Any:
+        """Wait until `seen` gives something true, and give that."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if found := seen():
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"never seen: {what or seen}\n{self.logs()}")
+
+    def read(self, work: Callable[[Session], Any]) -> Any:
+        """Read the store."""
+        return self.store.read(work)
+
+    def prefect(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Ask the Prefect server."""
+
+        async def ask() -> Any:
+            async with get_client() as client:
+                return await work(client)
+
+        with self.talking():
+            return asyncio.run(ask())
+
+    def run_of(self, run_id: str) -> Any:
+        """One flow run."""
+        return self.prefect(lambda client: client.read_flow_run(run_id))
+
+    def start_run(self, flow: str, **parameters: Any) -> str:
+        """What `prefect deployment run flow/flow` does."""
+
+        async def start(client: Any) -> str:
+            deployment = await client.read_deployment_by_name(f"{flow}/{flow}")
+            return str((await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)).id)
+
+        return str(self.prefect(start))
+
+    def ended(self, run_id: str, *, within_s: float = 60) -> Any:
+        """The run's final state."""
+        run = self.until(
+            lambda: (r := self.run_of(run_id)).state.is_final() and r, within_s=within_s, what=f"end of {run_id}"
+        )
+        return run.state
+
+    def tick(self) -> Any:
+        """One tick of the reconciler, as its schedule would start it."""
+        return self.ended(self.start_run("reconcile"))
+
+    @contextmanager
+    def talking(self) -> Iterator[None]:
+        """Prefect's client in this process talks to the session's server."""
+        with temporary_settings({PREFECT_API_URL: self.server.url, PREFECT_API_AUTH_STRING: self.server.auth}):
+            yield
+
+    def logs(self) -> str:
+        """The ends of the latest logs, for a failing test."""
+        files = sorted(self.folder.glob("logs/*.log"), key=lambda f: f.stat().st_mtime)[-4:]
+        return "\n".join(
+            f"--- {file.name}\n" + "\n".join(file.read_text(errors="replace").splitlines()[-25:]) for file in files
+        )
+
+    # --- what runs
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the product's processes get."""
+        return {
+            **base_environment(),
+            **self.server.client_environment(),
+            **as_environment(self.settings),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def spawn(self, name: str, *command: str) -> None:
+        """Start one of the product's processes; its log is in the folder."""
+        with (self.folder / "logs" / f"{name}.log").open("ab") as log:
+            self.children[name] = subprocess.Popen(
+                command, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def start_receiver(self) -> None:
+        """Start the receiver and wait until it answers."""
+        self.spawn("receiver", sys.executable, "-m", "deployments.receiver")
+        self.until(lambda: _answers(f"{self.url}/healthz"), what="the receiver")
+
+    def start_worker(self) -> None:
+        """Start the warm worker."""
+        self.spawn("worker", sys.executable, "-m", "tests.support.warm_worker", str(self.folder / "logs"))
+
+    @property
+    def url(self) -> str:
+        """The receiver's address."""
+        return f"http://{self.settings.host}:{self.settings.port}"
+
+    def plan_kill(self, flow: str, at: int) -> None:
+        """Have the next run of `flow` kill itself after its `at`-th checkpoint."""
+        (self.folder / "logs" / "kill.json").write_text(json.dumps({"flow": flow, "at": at}))
+
+    @property
+    def kill_pending(self) -> bool:
+        """Whether the planned victim has not begun yet."""
+        return (self.folder / "logs" / "kill.json").exists()
+
+    def stop(self, name: str) -> None:
+        """End one of the product's processes."""
+        child = self.children.pop(name)
+        child.terminate()
+        child.wait(20)
+
+
+@contextmanager
+def running_product(
+    folder: Path, server: PrefectServer, *, scenario: Path = FOLDER / "happy.toml", **changes: Any
+) -> Iterator[Product]:
+    """Everything up and registered, on a fresh sandbox; all gone afterwards."""
+    (folder / "logs").mkdir(parents=True)
+    asyncio.run(wait_until_healthy(server.url, server.auth))
+    with running_sandbox(folder / "sandbox") as sandbox:
+        settings = sandbox_settings(
+            sandbox, scenario, folder / "orch", free_ports(1)[0], crash_backoff_s=(0, 0, 0), **changes
+        )
+        sandbox.plane_webhook(
+            f"http://127.0.0.1:{settings.port}/webhooks/plane", settings.plane_webhook_secret.get_secret_value()
+        )
+        sandbox.gitea_webhook(
+            f"http://127.0.0.1:{settings.port}/webhooks/gitea", settings.gitea_webhook_secret.get_secret_value()
+        )
+        product = Product(folder, sandbox, settings, Store(settings.store_url), server)
+        migrate(product.store)
+        with product.talking():
+            asyncio.run(_registered(settings))
+        try:
+            product.start_worker()
+            product.start_receiver()
+            yield product
+        finally:
+            for name in reversed(list(product.children)):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    product.stop(name)
+            with product.talking():
+                asyncio.run(_cleared())
+            product.store.dispose()
+
+
+async def _registered(settings: Settings) -> None:
+    """Register as `orch up` does; blocks of an earlier product on the same server are replaced."""
+    for block in (PlaneWorkspace, GiteaServer, CodingAgent, TelegramNotification):
+        with contextlib.suppress(ValueError):
+            await block.adelete(f"{block.get_block_type_slug()}/{BLOCK}")
+    telegram = await ensure_blocks(settings)
+    async with get_client() as client:
+        await register(
+            client,
+            registry=settings.registry(),
+            agents_limit=settings.max_concurrency,
+            control_limit=settings.control_concurrency,
+            telegram_block=telegram,
+        )
+
+
+async def _cleared() -> None:
+    """Cancel what still runs or waits in Prefect, and take the schedule off, so that the next product starts clean."""
+    async with get_client() as client:
+        for run in await client.read_flow_runs(limit=200):
+            if run.state is not None and not run.state.is_final():
+                await client.delete_flow_run(run.id)
+        for automation in await client.read_automations():
+            await client.delete_automation(automation.id)
+        for deployment in await client.read_deployments():
+            await client.delete_deployment(deployment.id)
+        for limit in await client.read_global_concurrency_limits():
+            await client.delete_global_concurrency_limit_by_name(limit.name)
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=2).status_code < 500
+    return False
+
+
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
