@@ -27,6 +27,9 @@ PREFECT_VERSION = (3, 8)
 FASTAPI_BROKEN_FROM = (0, 154)
 """Measured: with FastAPI 0.154 `prefect deploy` of Prefect 3.8.8 gets a 422; from 0.155 its server does not import."""
 
+SQLALCHEMY_BROKEN_FROM = (2, 1)
+"""Measured: with SQLAlchemy 2.1 the scheduler of Prefect 3.8.8 raises at every loop, so that no schedule ever runs."""
+
 REMEDY = "install Orch with its constraints.txt (pip install -c constraints.txt)."
 
 USER = "orch"
@@ -75,6 +78,9 @@ def check_versions(installed: Callable[[str], str] = importlib.metadata.version)
     fastapi = _installed("fastapi", installed)
     if _major_minor(fastapi) >= FASTAPI_BROKEN_FROM:
         raise SettingsError(f"FastAPI {fastapi} is installed, with which Prefect 3.8 breaks; {REMEDY}")
+    sqlalchemy = _installed("sqlalchemy", installed)
+    if _major_minor(sqlalchemy) >= SQLALCHEMY_BROKEN_FROM:
+        raise SettingsError(f"SQLAlchemy {sqlalchemy} is installed, with which Prefect's schedules never run; {REMEDY}")
 
 
 def require_free_port(port: int, setting: str) -> None:

@@ -23,7 +23,7 @@ from tasks.services import Services
 
 log = logging.getLogger("orch.receiver")
 
-PUMP_S = 1.0
+PUMP_S = 0.25
 """Seconds between looks at stored deliveries and unsent letters, besides at once after a delivery."""
 
 TICKS_LATE = timedelta(seconds=90)

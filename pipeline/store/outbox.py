@@ -16,6 +16,9 @@ from pipeline.store.tables import OutboxRow
 CLAIM = timedelta(seconds=60)
 """How long a sender has a row for itself."""
 
+SETTLE = timedelta(seconds=0.7)
+"""How long the announcement of a new stage is held back: the run that made it is about to end and to write its end."""
+
 BACK_OFF = (2, 10, 30, 120, 600)
 """Seconds until a row that could not be sent is tried again, by the number of tries; the last repeats."""
 
@@ -41,13 +44,22 @@ class Letter:
 
 
 def put(
-    session: Session, kind: Kind, item_key: str, payload: Mapping[str, Any], now: datetime, *, dedupe: str | None = None
+    session: Session,
+    kind: Kind,
+    item_key: str,
+    payload: Mapping[str, Any],
+    now: datetime,
+    *,
+    dedupe: str | None = None,
+    pause: timedelta = timedelta(0),
 ) -> bool:
     """Put a letter into the box; False when one with the same `dedupe` was ever put there."""
     if dedupe is not None and session.exec(select(OutboxRow.id).where(OutboxRow.dedupe == dedupe)).first():
         return False
     session.add(
-        OutboxRow(kind=kind, item_key=item_key, payload=dict(payload), created_at=now, not_before=now, dedupe=dedupe)
+        OutboxRow(
+            kind=kind, item_key=item_key, payload=dict(payload), created_at=now, not_before=now + pause, dedupe=dedupe
+        )
     )
     session.flush()
     return True
@@ -74,7 +86,9 @@ def event(
     ).all()
     if any(row.payload == payload for row in waiting):
         return False
-    return put(session, Kind.EVENT, item_key, payload, now)
+    return put(
+        session, Kind.EVENT, item_key, payload, now, pause=SETTLE if name == signals.STAGE_ENTERED else timedelta(0)
+    )
 
 
 def wake(session: Session, item_key: str, now: datetime) -> bool:
