@@ -14,7 +14,7 @@ class GiteaServer(Block):
     _description = "The Gitea server whose repositories Orch pushes to and lands on."
 
     url: str = Field(description="Gitea's address, such as https://git.example.org.")
-    token: SecretStr = Field(description="Token of Orch's bot user, with repository write.")
+    token: SecretStr = Field(description="Token of Orch's bot user: repository and issue write, user read.")
 
     def get_client(self) -> GiteaClient:
         """A new client with its own connections; the caller closes it."""

@@ -3,16 +3,21 @@
 import asyncio
 import getpass
 import json
-from collections.abc import Coroutine
+import os
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import OrchError
 from pipeline.settings import Settings
+
+T = TypeVar("T")
 
 app = typer.Typer(name="orch", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,13 +51,14 @@ def status(as_json: AsJson = False) -> None:
     """Every work item: where it stands, what it waits for, and since when."""
     from deployments.operator import overview
 
-    items = overview(Settings())
+    items = _guarded(lambda: overview(Settings()))
     if as_json:
         print(json.dumps({"items": items}))  # noqa: T201  this is the output
         return
     table = Table("item", "stage", "visit", "since", "waits for / why")
     for item in items:
-        table.add_row(item["key"], item["stage"], str(item["visit"]), item["since"][:16], item["why"] or "")
+        # Reasons are what people, tests and agents wrote: a bracket in them is no markup.
+        table.add_row(item["key"], item["stage"], str(item["visit"]), item["since"][:16], escape(item["why"] or ""))
     Console().print(table)
 
 
@@ -101,28 +107,43 @@ def _decide(key: str, signal: str, text: str) -> None:
 
 
 def _actor() -> str:
-    return f"cli:{getpass.getuser()}"
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"cli:{os.getuid()}"
 
 
-def _guarded(work: Any) -> Any:
+def _guarded(work: Callable[[], T]) -> T:
     try:
         return work()
     except OrchError as error:
-        _fail(error)
+        _fail(str(error))
+    except ValidationError as error:
+        _fail(_wrong_settings(error))
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
-        return asyncio.run(work)
-    except OrchError as error:
-        _fail(error)
+        return _guarded(lambda: asyncio.run(work))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
-def _fail(error: OrchError) -> None:
-    Console(stderr=True).print(f"[bold red]orch:[/] {error}", highlight=False, markup=True)
-    raise typer.Exit(1) from error
+def _wrong_settings(error: ValidationError) -> str:
+    """What is wrong with the settings; values are left out, because some are secrets. Anything else is a bug."""
+    if error.title != Settings.__name__:
+        raise error
+    told = ["These settings cannot be read (environment or .env):"]
+    for problem in error.errors(include_input=False, include_context=False, include_url=False):
+        name = "".join(f"ORCH_{part}: ".upper() for part in problem["loc"][:1])
+        told.append(f"  {name}{problem['msg']}")
+    return "\n".join(told)
+
+
+def _fail(sentence: str) -> NoReturn:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print("[bold red]orch:[/]", escape(sentence), highlight=False)
+    raise typer.Exit(1)
 
 
 def main() -> None:

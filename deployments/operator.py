@@ -3,24 +3,34 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import inspect
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from pipeline.decide import held_because
-from pipeline.errors import Refused
+from pipeline.errors import Refused, Unavailable
 from pipeline.messages import Texts
-from pipeline.model import Hold
+from pipeline.model import Hold, WorkItem
 from pipeline.settings import Settings
 from pipeline.signals import Signal
 from pipeline.stages import ROWS
 from pipeline.store import inbox, items, leases, outbox, reactions, waits
 from pipeline.store.engine import Store
 from pipeline.store.schema import check
+from pipeline.store.tables import WorkItemRow
 
 
 def open_store(settings: Settings) -> Store:
-    """The store of these settings. Raises `DatabaseTooNew`."""
+    """The store of these settings. Raises `DatabaseTooNew`, `Unavailable`, and `Refused` when `orch up` never ran."""
     store = Store(settings.store_url)
-    check(store)
+    where = store.engine.url.render_as_string(hide_password=True)
+    try:
+        check(store)
+        made = inspect(store.engine).has_table(WorkItemRow.__tablename__)
+    except OperationalError as error:
+        raise Unavailable(f"Orch's database at {where} does not answer: {error.orig}") from error
+    if not made:
+        raise Refused(f"There is no database of Orch at {where}; `orch up` makes it. Is ORCH_STATE_DIR the right one?")
     return store
 
 
@@ -52,9 +62,7 @@ def signal(settings: Settings, key: str, name: str, text: str, actor: str) -> st
 
 
 def _signal(session: Session, settings: Settings, key: str, meant: Signal, text: str, actor: str) -> str:
-    now, item = _now(), items.find(session, key)
-    if item is None:
-        raise Refused(f"There is no live work item {key}; `orch status` lists them.")
+    now, item = _now(), _find(session, key)
     stored = inbox.signal(
         session, delivery_id=None, project=item.project, item_key=key, signal=meant, actor=actor,
         payload={"text": text}, now=now,
@@ -64,13 +72,13 @@ def _signal(session: Session, settings: Settings, key: str, meant: Signal, text:
 
 
 def retry(settings: Settings, key: str, actor: str) -> str:
-    """Let a held item go on. Raises `Refused` when nothing holds it."""
+    """Let a held item go on. Raises `Refused` when it is unknown or nothing holds it."""
     return open_store(settings).write(_retry, key, actor)
 
 
 def _retry(session: Session, key: str, actor: str) -> str:
-    now, item = _now(), items.find(session, key)
-    if item is None or item.hold is None:
+    now, item = _now(), _find(session, key)
+    if item.hold is None:
         raise Refused(f"{key} is not held; `orch status` tells what it waits for.")
     holder = leases.owner(session, item.id)
     if holder is not None and holder.expires_at > now:
@@ -87,6 +95,13 @@ def _retry(session: Session, key: str, actor: str) -> str:
     outbox.enter(session, key, item.stage, now)
     outbox.status(session, key, now)
     return f"{key} goes on at {item.stage}."
+
+
+def _find(session: Session, key: str) -> WorkItem:
+    item = items.find(session, key)
+    if item is None:
+        raise Refused(f"There is no live work item {key}; `orch status` lists them.")
+    return item
 
 
 def _now() -> datetime:

@@ -62,7 +62,7 @@ def _revalidate(run: Run, found: str | None) -> Outcome:
     """The default branch moved on after validation: nothing landed, the merge gate runs again. No verdict, no attempt."""
     why = f"{run.project.default_branch} moved on to {(found or 'nothing')[:12]} after the validation; nothing landed."
     if run.item.visits.get(Stage.DEPLOY.value, 0) > run.root.settings.max_revalidations:
-        return Escalate(f"{why} That happened too often in a row.")
+        return Escalate(f"{why} It has been at deploy too often.")
     return RollBack(Stage.DEPLOY_STAGING, None, why, feedback="")
 
 

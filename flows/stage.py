@@ -20,7 +20,7 @@ from sqlmodel import Session
 
 from pipeline import decide
 from pipeline.decide import Advance, Answered, Ask, Escalate, Outcome, RollBack, WaitFor
-from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, StaleWrite
+from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, StaleWrite, Unavailable
 from pipeline.model import Answer, Hold, MergeAttempt, WaitKind, WorkItem
 from pipeline.projects import Project
 from pipeline.stages import ROWS, Row, Stage
@@ -95,11 +95,14 @@ async def _claim(root: Services, key: str, stage: Stage, run_id: str) -> ownersh
 
 
 async def _guarded(run: Run, work: Work) -> State[None]:
-    """One pass; what went wrong outside the item's work holds it with the reason, a bug included."""
+    """One pass. A neighbour that stays away is waited for; what only a person can mend holds the item, a bug included."""
     try:
         return await _passes(run, work)
     except (StaleWrite, LeaseLost) as error:
         return Completed(name="Overtaken", message=str(error))
+    except Unavailable as error:
+        await run.root.store.awrite(_wait, run, WaitFor(WaitKind.BACK_OFF, str(error), None))
+        return Completed(name=f"Waiting for {WAITING[WaitKind.BACK_OFF]}", message=str(error))
     except (CouldNotRun, Refused, SettingsError) as error:
         await _hold(run, Hold.BLOCKED, str(error))
         return Completed(name="Blocked", message=str(error))
@@ -205,6 +208,8 @@ def _wait(session: Session, run: Run, wait: WaitFor) -> None:
     look_again, deadline = settings.ci_look_again_s, settings.ci_deadline_s
     if wait.kind is WaitKind.MERGE_TURN:
         look_again = settings.merge_defer_s
+    elif wait.kind is WaitKind.BACK_OFF:
+        look_again = settings.outage_look_again_s
     waits.begin(
         session,
         run.item,

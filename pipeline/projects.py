@@ -47,7 +47,6 @@ class Project(BaseModel):
         default="forge",
         description="`forge`: development is left on the forge's combined commit status; `own`: on Orch's own test run.",
     )
-    network: bool = Field(default=False, description="Whether the project's commands need the network.")
     states: dict[str, Status] = Field(
         default_factory=dict, description="State names that Orch does not know by itself -> logical key."
     )

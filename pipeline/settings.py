@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     gitea_url: str = Field(default="", description="Gitea's address, such as `https://git.example.org`.")
     gitea_public_url: str = Field(default="", description="Gitea's address for links. Default: ORCH_GITEA_URL.")
     gitea_token: SecretStr = Field(
-        default=SecretStr(""), description="Gitea token of Orch's bot user, with repository write."
+        default=SecretStr(""), description="Gitea token of Orch's bot user: repository and issue write, user read."
     )
     gitea_webhook_secret: SecretStr = Field(default=SecretStr(""), description="Secret of Gitea's webhook to Orch.")
 
@@ -134,9 +134,12 @@ class Settings(BaseSettings):
     )
     ci_deadline_s: Seconds = Field(default=3600, description="How long CI may take before a person is told.")
     ci_look_again_s: Seconds = Field(default=60, description="How soon CI is asked again when no webhook came.")
+    outage_look_again_s: Seconds = Field(
+        default=60, description="How soon a stage is tried again after a neighbour stayed away for all of its retries."
+    )
     republish_s: Annotated[tuple[float, ...], NoDecode] = Field(
         default=(30, 120, 600),
-        description="Ages at which an unconsumed signal is announced again; past the last the tick applies it.",
+        description="Ages at which an unconsumed signal is announced again; at the last one the tick applies it itself.",
     )
     reconcile_enabled: bool = Field(default=True, description="Off: the scheduled tick does nothing at all.")
 
@@ -195,7 +198,7 @@ class Settings(BaseSettings):
             ("ORCH_PLANE_WEBHOOK_SECRET", "Plane: Workspace settings > Webhooks, shown once when the webhook is made",
              self.plane_webhook_secret.get_secret_value()),
             ("ORCH_GITEA_URL", "your Gitea's address", self.gitea_url),
-            ("ORCH_GITEA_TOKEN", "Gitea: Settings > Applications, as Orch's bot user, with repository write",
+            ("ORCH_GITEA_TOKEN", "Gitea: Settings > Applications, as Orch's bot user: repository and issue write, user read",
              self.gitea_token.get_secret_value()),
             ("ORCH_GITEA_WEBHOOK_SECRET", "any long random text; the same goes into Gitea's webhook",
              self.gitea_webhook_secret.get_secret_value()),

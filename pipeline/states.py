@@ -97,15 +97,19 @@ class States:
         if known is not None and fresh and (having is None or known.knows(having)):
             return known
         try:
-            states = await self._tracker.states(project)
+            states = await self._read(project)
         except OrchError:
             if known is None:
                 raise
             return known
-        if not states:
-            raise Unavailable(f"Plane project {project.key} lists no states.")
         self._lists[project.key] = StateList(project, states, self._clock())
         return self._lists[project.key]
+
+    async def _read(self, project: Project) -> tuple[TrackerState, ...]:
+        states = await self._tracker.states(project)
+        if not states:  # every project of Plane's has some
+            raise Unavailable(f"Plane project {project.key} lists no states.")
+        return states
 
 
 def shown_for(item: WorkItem, wait: Wait | None) -> Status:

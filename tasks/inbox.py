@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from pipeline.errors import OrchError, Refused
+from pipeline.errors import OrchError, Unavailable
 from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
@@ -42,6 +42,10 @@ class Own:
 
 class NotYet(Exception):
     """The project's states or Orch's own accounts are not known yet: nobody can tell what the delivery means."""
+
+
+class ResolvedBefore(Exception):
+    """Somebody else has resolved the delivery meanwhile: what was stored for it here must be rolled back."""
 
 
 def receive(root: Services, delivery: Delivery, body: str, own: Own | None) -> Received:
@@ -82,11 +86,13 @@ def _receive(session: Session, root: Services, delivery: Delivery, body: str, ow
 
 
 def resolve(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:
-    """Understand a stored delivery, now that states may be known; None when they still are not."""
+    """Understand a stored delivery, now that states may be known; None when they still are not. Idempotent."""
     try:
         return root.store.write(_resolve, root, pending, own)
     except NotYet:
         return None
+    except ResolvedBefore:
+        return Received(False, "Resolved before.")
 
 
 def _resolve(session: Session, root: Services, pending: inbox.PendingDelivery, own: Own) -> Received:
@@ -97,7 +103,7 @@ def _resolve(session: Session, root: Services, pending: inbox.PendingDelivery, o
 def _finish(session: Session, root: Services, number: int, found: Sequence[tuple[str, str]]) -> Received:
     note = "; ".join(f"{key}: {sentence}" if key else sentence for key, sentence in found)
     if not inbox.resolved(session, number, note, root.now()):
-        return Received(False, "Resolved before.")
+        raise ResolvedBefore
     return Received(True, note, tuple(key for key, _ in found if key))
 
 
@@ -139,7 +145,8 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
 
 def _ours(entry: InboundSignal, own: Own) -> bool:
     """Whether Orch itself caught its own change; not asked about CI, which may well report under Orch's user."""
-    return entry.actor_id == own.tracker_id or (bool(entry.actor) and entry.actor == own.forge_login)
+    # Not `actor`: a person's display name in Plane may well be the login of our token in Gitea.
+    return entry.actor_id in (own.tracker_id, own.forge_login)
 
 
 def _meaning(root: Services, project: Project, change: StateChange | None) -> Signal | None:
@@ -205,32 +212,41 @@ async def identify(root: Services) -> Own:
 async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
     """Ask for the states that stored deliveries need and resolve them; the keys of the items that moved.
 
-    One project's failure leaves its deliveries pending and does not touch the others'.
+    A project whose states cannot be read leaves its deliveries pending, whatever the reason, and does not touch the
+    others'. Only a state that a list read just now does not have is given up.
     """
     moved: list[str] = []
+    failed: set[str] = set()
     for pending in await root.store.aread(inbox.pending):
+        refs = {entry["project_ref"] for entry in pending.inbound}
         try:
-            await _learn(root, pending)
-            done = await _resolve_one(root, pending, own)
-        except Refused as error:
-            log.warning("delivery %s cannot be understood: %s", pending.id, error)
-            await root.store.awrite(inbox.resolved, pending.id, f"ignored: {error}", root.now())
-            continue
+            hopeless = "" if refs & failed else await _learn(root, pending)
         except OrchError as error:
             log.info("delivery %s stays pending: %s", pending.id, error)
-            continue
-        if done is not None:
+            failed |= refs
+            hopeless = ""
+        if hopeless:
+            log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
+            await root.store.awrite(inbox.resolved, pending.id, f"ignored: {hopeless}", root.now())
+        elif (done := await _resolve_one(root, pending, own)) is not None:
             moved.extend(done.items)
     return tuple(moved)
 
 
-async def _learn(root: Services, pending: inbox.PendingDelivery) -> None:
+async def _learn(root: Services, pending: inbox.PendingDelivery) -> str:
+    """Have the states that a delivery needs; why it can never be understood, empty when it can be."""
     for entry in pending.inbound:
         project = _project(root, entry["project_ref"])
-        if project is not None and entry.get("state"):
-            known = await root.states.of(project, having=entry["state"]["state_id"])
-            if not known.knows(entry["state"]["state_id"]):
-                raise Refused(f"Plane project {project.key} has no state {entry['state']['state_id']}.")
+        if project is None or not entry.get("state"):
+            continue
+        before, wanted = root.states.cached(project), entry["state"]["state_id"]
+        known = await root.states.of(project, having=wanted)
+        if known.knows(wanted):
+            continue
+        if known is before:
+            raise Unavailable(f"the states of {project.key} are old and lack {wanted}, and could not be read again")
+        return f"Plane project {project.key} has no state {wanted}."
+    return ""
 
 
 async def _resolve_one(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from sqlmodel import Session
 
@@ -18,13 +19,18 @@ log = logging.getLogger("orch.outbox")
 
 
 async def deliver(root: Services, item_key: str | None = None) -> int:
-    """Send what is due, of one item or of all; how many letters went. Safe to run in several processes at once.
+    """Send what is due, of one item or of all; how many letters went. Safe to run in several processes at once."""
+    return await send(root, await due(root, item_key))
 
-    One letter's failure never holds up another: it is put back and tried again later.
-    """
-    letters = await root.store.awrite(outbox.claim, root.now(), item_key=item_key)
-    went = await asyncio.gather(*(_send_one(root, letter) for letter in letters))
-    return sum(went)
+
+async def due(root: Services, item_key: str | None = None) -> list[Letter]:
+    """Take what is to be sent now; nobody else gets these letters for a while, so `send` them at once."""
+    return await root.store.awrite(outbox.claim, root.now(), item_key=item_key)
+
+
+async def send(root: Services, letters: Sequence[Letter]) -> int:
+    """Send letters side by side; how many went. One that fails is put back, to be tried again later."""
+    return sum(await asyncio.gather(*(_send_one(root, letter) for letter in letters)))
 
 
 async def _send_one(root: Services, letter: Letter) -> bool:
@@ -72,17 +78,24 @@ def _item_and_wait(session: Session, key: str) -> tuple[WorkItem, Wait | None] |
 
 
 async def _status(root: Services, letter: Letter) -> None:
-    """Show what is true now, not what was when the letter was written: the last of several letters is right."""
+    """Show what is true now, not what was when the letter was written: the last of several letters is right.
+
+    What is true may change while Plane answers, and another sender may have shown it first: looked at again afterwards.
+    """
     if "refused" in letter.payload:
         await _show_refused(root, letter)
         return
     found = await root.store.aread(_item_and_wait, letter.item_key)
-    if found is None:
-        return
-    item, wait = found
+    while found is not None:
+        await _show(root, *found)
+        seen, found = found, await root.store.aread(_item_and_wait, letter.item_key)
+        if found is None or states.shown_for(*found) is states.shown_for(*seen):
+            return
+
+
+async def _show(root: Services, item: WorkItem, wait: Wait | None) -> None:
     project = root.project(item.project)
     wanted = states.shown_for(item, wait)
-    known = await root.states.of(project)
     card = await root.tracker.item(project, item.tracker_id)
     known = await root.states.of(project, having=card.state_id)
     target = known.id_of(wanted)

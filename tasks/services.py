@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.clients.workspace import GitWorkspace
-
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from pipeline.clients.process import alive, safe_environment
+from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import SettingsError
 from pipeline.messages import Texts
 from pipeline.model import ProcessIdentity
@@ -29,6 +28,13 @@ from pipeline.store.engine import Store
 
 BLOCK = "orch"
 """The name of each of Orch's block documents."""
+
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Orch agent"), ("EMAIL", "orch-agent@localhost"))
+}
+"""Who agents commit as; their home is an empty folder of ours, without a git configuration."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Services:
                 root=self.settings.state_dir,
                 url=self.forge.clone_url(project),
                 credentials=self.forge.git_credentials(),
-                home=self.home,
+                home=self.settings.state_dir / "git-home",
             )
         return self._workspaces[project.key]
 
@@ -86,8 +92,9 @@ class Services:
 
     def agent_environment(self, facts: Mapping[str, str]) -> dict[str, str]:
         """All that an agent sees of the environment: the allow-list, the facts of its job, and what is let through."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         let_through = {name: os.environ[name] for name in self.agent_block.pass_env if name in os.environ}
-        return safe_environment(self.home, {**let_through, **facts})
+        return safe_environment(self.home, {**IDENTITY, **let_through, **facts})
 
 
 _made: list[Services] = []

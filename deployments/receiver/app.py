@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,15 +16,19 @@ from pipeline.errors import BadSignature, OrchError, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
 from pipeline.model import Delivery
+from pipeline.projects import Project
 from pipeline.store import heartbeats, inbox
 from tasks.inbox import Own, identify, receive, resolve_pending
-from tasks.outbox import deliver
+from tasks.outbox import due, send
 from tasks.services import Services
 
 log = logging.getLogger("orch.receiver")
 
 PUMP_S = 0.25
-"""Seconds between looks at stored deliveries and unsent letters, besides at once after a delivery."""
+"""Seconds between looks at unsent letters, besides at once after a delivery."""
+
+ASK_AGAIN_S, ASK_AGAIN_AT_MOST_S = 1.0, 30.0
+"""Seconds until stored deliveries are looked at again; doubled, up to the second, while they cannot be understood."""
 
 TICKS_LATE = timedelta(seconds=90)
 """Without a tick of the reconciler for so long, `/healthz` says so."""
@@ -41,6 +45,13 @@ class Receiver:
     root: Services
     own: Own | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    sending: set[asyncio.Task[int]] = field(default_factory=set)
+
+    async def until_news(self, within_s: float) -> None:
+        """Wait for a delivery, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.news.wait(), within_s)
+        self.news.clear()
 
 
 def create_app(root: Services) -> FastAPI:
@@ -73,7 +84,7 @@ async def _webhook(receiver: Receiver, request: Request, source: str, parse: Par
     body = await _body(request, receiver.root.settings.max_body_bytes)
     if body is None:
         return _answer(413, source, f"The body is larger than {receiver.root.settings.max_body_bytes} bytes.")
-    if "json" not in request.headers.get("content-type", ""):
+    if "json" not in request.headers.get("content-type", "").lower():
         return _answer(415, source, "Webhooks must be JSON: set the webhook's content type to application/json.")
     try:
         delivery = parse(request.headers, body, secret)
@@ -90,8 +101,7 @@ async def _webhook(receiver: Receiver, request: Request, source: str, parse: Par
 
 async def _body(request: Request, limit: int) -> bytes | None:
     """The raw body, None as soon as it is known to be too large."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
+    if _declared(request) > limit:
         return None
     parts, size = [], 0
     async for part in request.stream():
@@ -100,6 +110,14 @@ async def _body(request: Request, limit: int) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
+
+
+def _declared(request: Request) -> int:
+    """The size that the sender says; 0 where it says nothing that is a number, for what comes is counted anyway."""
+    try:
+        return int(request.headers.get("content-length", "0"))
+    except ValueError:
+        return 0
 
 
 def _answer(status: int, source: str, sentence: str) -> Response:
@@ -122,47 +140,67 @@ async def _health(root: Services) -> Response:
 def _pumping(receiver: Receiver) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        pump = asyncio.create_task(_pump(receiver))
+        pumps = [asyncio.create_task(pump(receiver)) for pump in (_sending, _understanding)]
         try:
             yield
         finally:
-            pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await pump
+            tasks = [*pumps, *receiver.sending]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     return lifespan
 
 
-async def _pump(receiver: Receiver) -> None:
-    """Learn who we are and what states mean, resolve what is pending, send what is due; for ever."""
+async def _sending(receiver: Receiver) -> None:
+    """Send what is due, for ever. Nobody waits for the answers: a Plane that hangs holds up no event to Prefect."""
     while True:
-        try:
-            await _pump_once(receiver)
-        except OrchError as error:
-            log.warning("pump: %s", error)
-        except Exception:  # the pump must live on; what it could not do stays stored and is tried again
-            log.exception("pump")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(receiver.news.wait(), PUMP_S)
-        receiver.news.clear()
+        with _living_on("sending"):
+            if letters := await due(receiver.root):
+                task = asyncio.create_task(send(receiver.root, letters))
+                receiver.sending.add(task)
+                task.add_done_callback(receiver.sending.discard)
+        await receiver.until_news(PUMP_S)
 
 
-async def _pump_once(receiver: Receiver) -> None:
+async def _understanding(receiver: Receiver) -> None:
+    """Learn who we are and what states mean, and resolve what is pending; for ever, less often while it fails."""
+    pause = ASK_AGAIN_S
+    while True:
+        done = False
+        with _living_on("understanding"):
+            done = await _understand(receiver)
+        pause = ASK_AGAIN_S if done else min(2 * pause, ASK_AGAIN_AT_MOST_S)
+        await receiver.until_news(pause)
+
+
+@contextlib.contextmanager
+def _living_on(name: str) -> Iterator[None]:
+    """What a pump could not do stays stored and is tried again."""
+    try:
+        yield
+    except OrchError as error:
+        log.warning("%s: %s", name, error)
+    except Exception:  # the pump must live on
+        log.exception("%s", name)
+
+
+async def _understand(receiver: Receiver) -> bool:
+    """Whether everything is known and nothing is pending now."""
     root = receiver.root
-    await deliver(root)
     if receiver.own is None:
         receiver.own = await identify(root)
-    for project in root.projects.values():
-        if root.states.cached(project) is None:
-            await _learn(root, project.key)
+    learnt = [await _learn(root, project) for project in root.projects.values()]
     if await root.store.aread(inbox.pending, limit=1):
         await resolve_pending(root, receiver.own)
-        await deliver(root)
+    return all(learnt) and not await root.store.aread(inbox.pending, limit=1)
 
 
-async def _learn(root: Services, key: str) -> None:
-    """One project whose states cannot be read does not keep the others from being understood."""
+async def _learn(root: Services, project: Project) -> bool:
+    """Have a project's states, fresh when they are old. One that fails does not keep the others from being understood."""
     try:
-        await root.states.of(root.project(key))
+        await root.states.of(project)
     except OrchError as error:
-        log.warning("the states of %s cannot be read: %s", key, error)
+        log.warning("the states of %s cannot be read: %s", project.key, error)
+        return False
+    return True

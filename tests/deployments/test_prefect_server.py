@@ -22,7 +22,7 @@ from deployments.prefect_server import (
 )
 from pipeline.errors import CouldNotRun, Refused, SettingsError
 
-GOOD = {"prefect": "3.8.8", "fastapi": "0.139.0"}
+GOOD = {"prefect": "3.8.8", "fastapi": "0.139.0", "sqlalchemy": "2.0.58"}
 
 
 def versions(**other: str) -> Callable[[str], str]:
@@ -40,6 +40,7 @@ def test_the_installed_versions_are_good():
         ({"prefect": "2.20.0"}, "Prefect 2.20.0 is installed"),
         ({"fastapi": "0.154.0"}, "FastAPI 0.154.0 is installed, with which Prefect 3.8 breaks"),
         ({"fastapi": "1.0"}, "FastAPI 1.0 is installed"),
+        ({"sqlalchemy": "2.1.9"}, "schedules never run"),
     ],
 )
 def test_a_version_that_is_known_to_break_is_refused_in_one_sentence(installed: dict[str, str], sentence: str):

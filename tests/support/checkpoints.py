@@ -1,4 +1,5 @@
-"""Checkpoints found from the code: every write of the store, every call to a neighbour, every git command that changes.
+"""Checkpoints found from the code: every write of the store, every call to a neighbour, every git command that changes
+something, and the start and the end of every agent and test run.
 
 Between two of them nothing happens that anybody could see, so killing right after each is killing everywhere. A plan
 is a file `{"flow": ..., "at": n}`: the first process of that flow kills itself with SIGKILL after its n-th checkpoint;
@@ -8,17 +9,21 @@ the plan is gone then, so that whoever comes next lives.
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import git
 import httpx
 
+from pipeline.clients import process
+from pipeline.model import ProcessIdentity
 from pipeline.store.engine import Store
 
 READS_ONLY = {"rev-parse", "log", "show", "cat-file", "ls-tree", "merge-base", "diff", "rev-list", "for-each-ref", "status",
-              "patch-id", "symbolic-ref", "show-ref", "config", "version", "ls-files", "diff-tree", "ls-remote"}  # fmt: skip
+              "patch-id", "show-ref", "config", "version", "ls-files", "diff-tree", "ls-remote", "check-ref-format"}  # fmt: skip
+LOCKING = "/concurrency_limits"
+"""Of all that Prefect is told, only the merge lock counts: every state and heartbeat of a run would be noise."""
 
 
 def kill_as_planned(plan: Path, flow: str) -> None:
@@ -46,6 +51,7 @@ def watch(passed: Callable[[str], None]) -> None:
     _watch_store(passed)
     _watch_http(passed)
     _watch_git(passed)
+    _watch_commands(passed)
 
 
 def _watch_store(passed: Callable[[str], None]) -> None:
@@ -64,7 +70,7 @@ def _watch_http(passed: Callable[[str], None]) -> None:
 
     async def watched(self: httpx.AsyncClient, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         response = await send(self, request, **kwargs)
-        if request.method != "GET" and type(self) is httpx.AsyncClient:
+        if request.method != "GET" and (type(self) is httpx.AsyncClient or LOCKING in request.url.path):
             passed(f"http: {request.method} {request.url.path}")
         return response
 
@@ -76,11 +82,41 @@ def _watch_git(passed: Callable[[str], None]) -> None:
 
     def watched(self: git.Git, command: Any, *args: Any, **kwargs: Any) -> Any:
         result = execute(self, command, *args, **kwargs)
-        verb = next(
-            (word for word in command[1:] if not word.startswith("-") and "=" not in word and "/" not in word), ""
-        )
-        if verb not in READS_ONLY:
+        verb = git_verb(command)
+        only_asks = verb == "symbolic-ref" and "--quiet" in command
+        if verb not in READS_ONLY and not only_asks:
             passed(f"git: {verb}")
         return result
 
     git.Git.execute = watched  # type: ignore[method-assign]
+
+
+def _watch_commands(passed: Callable[[str], None]) -> None:
+    run = process.run
+
+    async def watched(
+        command: Sequence[str], *, started: Callable[[ProcessIdentity], None] | None = None, **kwargs: Any
+    ) -> process.Ended:
+        def begun(who: ProcessIdentity) -> None:
+            if started is not None:
+                started(who)
+            passed(f"command: started {_module(command)}")
+
+        ended = await run(command, started=begun, **kwargs)
+        passed(f"command: ended {_module(command)}")
+        return ended
+
+    process.run = watched
+
+
+def _module(command: Sequence[str]) -> str:
+    """What an agent or a test command runs, `python -m` and its options left out."""
+    return command[command.index("-m") + 1] if "-m" in command else command[0]
+
+
+def git_verb(command: Sequence[str]) -> str:
+    """Which of git's commands an argument list runs; what stands before `git` are `env` and the supervisor."""
+    words = list(command[command.index("git") + 1 :])
+    while words[:1] == ["-c"]:
+        del words[:2]
+    return words[0]

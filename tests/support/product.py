@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from deployments.free_ports import free_ports
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.options import Options
 from deployments.sandbox.running import running_sandbox
 from deployments.stack import as_environment, base_environment
 from pipeline.model import Wait, WorkItem
@@ -53,9 +54,11 @@ class Product:
 
     # --- what people do
 
-    def start_item(self, title: str = "Print a receipt", description: str = DESCRIPTION) -> str:
+    def start_item(
+        self, title: str = "Print a receipt", description: str = DESCRIPTION, *, project: str = "SHOP"
+    ) -> str:
         """Write a card and move it to To Analyse; its key."""
-        key = self.sandbox.create_card(title, description)
+        key = self.sandbox.create_card(title, description, project=project)
         self.sandbox.move_card(key, "To Analyse")
         return key
 
@@ -203,21 +206,26 @@ class Product:
 
 @contextmanager
 def running_product(
-    folder: Path, server: PrefectServer, *, scenario: Path = FOLDER / "happy.toml", **changes: Any
+    folder: Path,
+    server: PrefectServer,
+    *,
+    scenario: Path = FOLDER / "happy.toml",
+    projects: Sequence[str] = (),
+    **changes: Any,
 ) -> Iterator[Product]:
     """Everything up and registered, on a fresh sandbox; all gone afterwards."""
     (folder / "logs").mkdir(parents=True)
     asyncio.run(wait_until_healthy(server.url, server.auth))
     with running_sandbox(folder / "sandbox") as sandbox:
-        settings = sandbox_settings(
-            sandbox, scenario, folder / "orch", free_ports(1)[0], crash_backoff_s=(0, 0, 0), **changes
-        )
-        sandbox.plane_webhook(
-            f"http://127.0.0.1:{settings.port}/webhooks/plane", settings.plane_webhook_secret.get_secret_value()
-        )
-        sandbox.gitea_webhook(
-            f"http://127.0.0.1:{settings.port}/webhooks/gitea", settings.gitea_webhook_secret.get_secret_value()
-        )
+        for project in projects:
+            sandbox.add_project(project, repository_of(project))
+        changes = {"crash_backoff_s": (0, 0, 0), "projects_json": registry_of(sandbox, ("SHOP", *projects)), **changes}
+        settings = sandbox_settings(sandbox, scenario, folder / "orch", free_ports(1)[0], **changes)
+        url = f"http://127.0.0.1:{settings.port}/webhooks"
+        sandbox.plane_webhook(f"{url}/plane", settings.plane_webhook_secret.get_secret_value())
+        for project in ("SHOP", *projects):
+            secret = settings.gitea_webhook_secret.get_secret_value()
+            sandbox.gitea_webhook(f"{url}/gitea", secret, repository=repository_of(project))
         product = Product(folder, sandbox, settings, Store(settings.store_url), server)
         migrate(product.store)
         with product.talking():
@@ -233,6 +241,20 @@ def running_product(
             with product.talking():
                 asyncio.run(_cleared())
             product.store.dispose()
+
+
+def repository_of(project: str) -> str:
+    """The sandbox repository of a project."""
+    return f"acme/{project.lower()}"
+
+
+def registry_of(sandbox: SandboxClient, keys: Sequence[str], **more: Any) -> str:
+    """The registry of these sandbox projects as JSON."""
+    ids = {project.key: project.id for project in sandbox.state().projects}
+    common = {"test_command": list(Options().test_command), "test_timeout_s": 60, **more}
+    return json.dumps(
+        [{"key": key, "plane_project": ids[key], "repository": repository_of(key), **common} for key in keys]
+    )
 
 
 async def _registered(settings: Settings) -> None:

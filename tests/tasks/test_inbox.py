@@ -1,0 +1,287 @@
+"""Deliveries are stored first and understood as soon as that is possible; only then does anything follow."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from pipeline.errors import Unavailable
+from pipeline.inbound.gitea import parse_gitea
+from pipeline.inbound.plane import parse_plane
+from pipeline.model import WaitKind
+from pipeline.signals import WAIT_ANSWERED, Signal
+from pipeline.stages import Stage
+from pipeline.store import inbox, outbox, waits
+from tasks.inbox import Own, Received, identify, receive, resolve, resolve_pending
+from tasks.outbox import deliver
+from tests.support.services import (
+    Desk,
+    gitea_headers,
+    gitea_status,
+    open_desk,
+    plane_commented,
+    plane_headers,
+    plane_moved,
+)
+
+OWN = Own("bot-id", "orch-bot")
+NEW_STATE = "5e1f2a00-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
+        yield client
+
+
+@pytest.fixture
+async def cold(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
+    """A desk that knows no states yet."""
+    async with open_desk(sandbox, tmp_path) as desk:
+        yield desk
+
+
+@pytest.fixture
+async def desk(cold: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await cold.root.states.of(cold.project)
+    return cold
+
+
+def plane_says(desk: Desk, body: bytes, own: Own | None = OWN) -> Received:
+    secret = desk.settings.plane_webhook_secret.get_secret_value()
+    return receive(desk.root, parse_plane(plane_headers(desk.settings, body), body, secret), body.decode(), own)
+
+
+def gitea_says(desk: Desk, body: bytes, event: str = "status") -> Received:
+    secret = desk.settings.gitea_webhook_secret.get_secret_value()
+    return receive(desk.root, parse_gitea(gitea_headers(desk.settings, body, event), body, secret), body.decode(), OWN)
+
+
+def events(desk: Desk) -> list[tuple[str, str | None]]:
+    return [(row.payload["event"], row.payload["resume"]) for row in desk.letters if row.kind == outbox.Kind.EVENT]
+
+
+# --- what a delivery leads to
+
+
+def test_a_start_stores_its_signal_and_an_event_and_moves_nothing(desk: Desk) -> None:
+    card = desk.card()
+    assert plane_says(desk, plane_moved(desk, card, "To Analyse")) == Received(
+        True, f"{card.key}: start_requested", (card.key,)
+    )
+    [signal] = desk.signals
+    assert (signal.signal, signal.item_key, signal.actor, signal.consumed_at) == (
+        "start_requested",
+        card.key,
+        "ada",
+        None,
+    )
+    assert signal.published == 1
+    assert events(desk) == [("orch.signal.start_requested", None)]
+    assert desk.transitions == []
+
+
+def test_the_same_body_is_stored_once(desk: Desk) -> None:
+    body = plane_moved(desk, desk.card(), "To Analyse")
+    assert plane_says(desk, body).stored
+    assert plane_says(desk, body) == Received(False, "Delivered before.")
+    assert (len(desk.deliveries), len(desk.signals), len(events(desk))) == (1, 1, 1)
+
+
+def test_two_starts_of_one_card_are_announced_once_while_the_first_announcement_waits(desk: Desk) -> None:
+    card = desk.card()
+    for _ in range(2):
+        plane_says(desk, plane_moved(desk, card, "To Analyse"))
+    assert (len(desk.signals), len(events(desk))) == (2, 1)
+
+
+def test_an_approval_is_one_decision_one_wake_and_one_event_for_the_waiting_run(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    wait = desk.asks(item, WaitKind.APPROVAL, commit="c" * 40)
+    for _ in range(2):
+        plane_says(desk, plane_moved(desk, card, "Approved"))
+    [decision] = desk.store.read(waits.decisions, item.id)
+    assert (decision.kind, decision.choice, decision.commit, decision.actor) == ("approval", "approve", "c" * 40, "ada")
+    asked = desk.wait_of(item)
+    assert asked is not None
+    assert (asked.id, asked.wake_requested_at) == (wait.id, desk.clock.now)
+    assert events(desk) == [(WAIT_ANSWERED, wait.flow_run_id)]
+    assert desk.again(item).version == item.version
+
+
+def test_a_decision_and_its_delivery_are_stored_together_or_not_at_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    desk.asks(item, WaitKind.APPROVAL)
+
+    def broken(*_args: object, **_more: object) -> bool:
+        raise RuntimeError("the disk is full")
+
+    body = plane_moved(desk, card, "Approved")
+    with monkeypatch.context() as broken_box:
+        broken_box.setattr(outbox, "event", broken)
+        with pytest.raises(RuntimeError):
+            plane_says(desk, body)
+    assert (desk.deliveries, desk.signals, desk.store.read(waits.decisions, item.id)) == ([], [], ())
+    assert plane_says(desk, body).stored
+
+
+async def test_approved_where_nothing_asks_is_told_once_on_the_card(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(Stage.ARCHITECTURE, card)
+    body = plane_moved(desk, card, "Approved")
+    plane_says(desk, body)
+    plane_says(desk, body)
+    assert await deliver(desk.root) == 1
+    [comment] = desk.sandbox.card(card.key).comments
+    assert comment.html == f"<p>Nothing about {card.key} waits for an approval now (it is at architecture).</p>"
+    assert desk.store.read(waits.decisions, item.id) == ()
+
+
+def test_stop_marks_the_item_and_moves_nothing_itself(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(Stage.DEVELOPMENT, card)
+    plane_says(desk, plane_moved(desk, card, "Stop"))
+    assert desk.again(item).cancel_requested_at == desk.clock.now
+    assert desk.again(item).stage is Stage.DEVELOPMENT
+    assert events(desk) == [("orch.signal.stop_requested", None)]
+
+
+def test_an_answer_is_a_decision_with_its_text(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    wait = desk.asks(item, WaitKind.ANSWER)
+    plane_says(desk, plane_commented(desk, card, "Use euros"))
+    assert [(d.choice, d.text) for d in desk.store.read(waits.decisions, item.id)] == [("answer", "Use euros")]
+    assert events(desk) == [(WAIT_ANSWERED, wait.flow_run_id)]
+
+
+def test_a_comment_on_a_card_that_is_no_work_item_leads_to_nothing(desk: Desk) -> None:
+    card = desk.card()
+    assert plane_says(desk, plane_commented(desk, card, "Nice")).note == f"{card.id} is no work item's"
+    assert (desk.signals, desk.letters) == ([], [])
+
+
+def test_a_state_that_means_nothing_leads_to_nothing(desk: Desk) -> None:
+    assert plane_says(desk, plane_moved(desk, desk.card(), "Backlog")).note == "state Backlog asks for nothing"
+    assert (desk.signals, desk.letters) == ([], [])
+
+
+# --- who speaks
+
+
+@pytest.mark.parametrize("body", [plane_moved, plane_commented])
+def test_our_own_changes_come_back_as_echoes_and_are_ignored(desk: Desk, body: Callable[..., bytes]) -> None:
+    assert plane_says(desk, body(desk, desk.card(), "To Analyse", actor_id=OWN.tracker_id)).note == "our own change"
+    assert (desk.signals, desk.letters) == ([], [])
+
+
+def test_a_person_in_plane_who_is_called_like_our_token_in_gitea_is_heard(desk: Desk) -> None:
+    assert plane_says(desk, plane_moved(desk, desk.card(), "To Analyse", actor=OWN.forge_login)).items != ()
+
+
+async def test_who_we_are_is_asked_of_both_neighbours(cold: Desk) -> None:
+    bot = cold.sandbox.plane_api().get("../../users/me/").json()["id"]
+    assert await identify(cold.root) == Own(bot, "orch-bot")
+
+
+# --- CI
+
+
+def test_ci_finds_its_item_by_commit(desk: Desk) -> None:
+    item = desk.item(Stage.DEVELOPMENT, tip="1" * 40)
+    assert gitea_says(desk, gitea_status("1" * 40)).items == (item.key,)
+    assert events(desk) == [("orch.signal.ci_finished", None)]
+
+
+def test_ci_finds_its_item_by_branch_when_the_commit_is_unknown(desk: Desk) -> None:
+    item = desk.item(Stage.DEVELOPMENT)
+    assert gitea_says(desk, gitea_status("2" * 40, "main", item.branch)).items == (item.key,)
+
+
+def test_ci_of_nobodys_commit_leads_to_nothing(desk: Desk) -> None:
+    desk.item(Stage.DEVELOPMENT)
+    assert gitea_says(desk, gitea_status("3" * 40)).note == f"sha:{'3' * 40} is no work item's"
+    assert desk.signals == []
+
+
+def test_a_project_outside_the_registry_is_not_stored(desk: Desk) -> None:
+    assert gitea_says(desk, gitea_status("4" * 40, repository="other/place")) == Received(
+        False, "No project of the registry is other/place."
+    )
+    assert desk.deliveries == []
+
+
+# --- what cannot be understood yet
+
+
+async def test_a_delivery_that_comes_before_the_states_are_known_is_resolved_once_they_are(cold: Desk) -> None:
+    card = cold.card()
+    cold.sandbox.fail_next("plane", 1, status=503, match="states")
+    assert plane_says(cold, plane_moved(cold, card, "To Analyse")).stored
+    assert await resolve_pending(cold.root, OWN) == ()
+    assert (len(cold.store.read(inbox.pending)), cold.signals) == (1, [])
+    assert await resolve_pending(cold.root, OWN) == (card.key,)
+    assert (cold.store.read(inbox.pending), len(cold.signals)) == ([], 1)
+    assert await resolve_pending(cold.root, OWN) == ()
+
+
+async def test_a_delivery_that_comes_before_we_know_ourselves_is_judged_later(desk: Desk) -> None:
+    body = plane_moved(desk, desk.card(), "To Analyse", actor_id=OWN.tracker_id)
+    assert plane_says(desk, body, own=None).stored
+    assert desk.signals == []
+    await resolve_pending(desk.root, OWN)
+    assert [row.note for row in desk.deliveries] == ["our own change"]
+
+
+async def test_a_plane_that_refuses_its_states_leaves_the_delivery_pending(cold: Desk) -> None:
+    cold.sandbox.fail_next("plane", 1, status=403, match="states")
+    plane_says(cold, plane_moved(cold, cold.card(), "To Analyse"))
+    await resolve_pending(cold.root, OWN)
+    assert len(cold.store.read(inbox.pending)) == 1
+
+
+async def test_a_state_that_the_list_lacks_is_looked_up_once_more_before_it_is_given_up(desk: Desk) -> None:
+    plane_says(desk, plane_moved(desk, desk.card(), "Approved", state_id=NEW_STATE))
+    assert len(desk.store.read(inbox.pending)) == 1
+    asked = desk.sandbox.state().requests["plane"]
+    await resolve_pending(desk.root, OWN)
+    assert desk.sandbox.state().requests["plane"] == asked + 1
+    assert [row.note for row in desk.deliveries] == [f"ignored: Plane project SHOP has no state {NEW_STATE}."]
+    assert desk.signals == []
+
+
+async def test_an_unknown_state_stays_pending_while_the_list_cannot_be_read_again(desk: Desk) -> None:
+    plane_says(desk, plane_moved(desk, desk.card(), "Approved", state_id=NEW_STATE))
+    desk.sandbox.fail_next("plane", 1, status=502, match="states")
+    await resolve_pending(desk.root, OWN)
+    assert len(desk.store.read(inbox.pending)) == 1
+
+
+async def test_one_delivery_that_cannot_be_understood_holds_up_no_other(desk: Desk) -> None:
+    card = desk.card()
+    plane_says(desk, plane_moved(desk, desk.card(), "Approved", state_id=NEW_STATE))
+    plane_says(desk, plane_moved(desk, card, "To Analyse"), own=None)
+    desk.sandbox.fail_next("plane", 1, status=502, match="states")
+    assert await resolve_pending(desk.root, OWN) == (card.key,)
+
+
+async def test_two_who_resolve_at_once_store_one_signal(desk: Desk) -> None:
+    plane_says(desk, plane_moved(desk, desk.card(), "To Analyse"), own=None)
+    [pending] = desk.store.read(inbox.pending)
+    assert resolve(desk.root, pending, OWN) is not None
+    second = resolve(desk.root, pending, OWN)
+    assert second == Received(False, "Resolved before.")
+    assert [signal.signal for signal in desk.signals] == [Signal.START_REQUESTED]
+
+
+async def test_who_we_are_cannot_be_told_while_gitea_is_away(cold: Desk) -> None:
+    cold.sandbox.fail_next("gitea", 1, status=503)
+    with pytest.raises(Unavailable):
+        await identify(cold.root)
