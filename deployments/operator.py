@@ -83,9 +83,10 @@ def _retry(session: Session, key: str, actor: str) -> str:
     holder = leases.owner(session, item.id)
     if holder is not None and holder.expires_at > now:
         raise Refused(f"Run {holder.flow_run_id} still holds {key}; try again in a moment.")
-    role = ROWS[item.stage].role
+    row = ROWS[item.stage]
     if item.hold is Hold.ESCALATED:
-        attempts = {name: count for name, count in item.attempts.items() if name != role.value}
+        forgiven = {row.role.value, ROWS[row.back_to].role.value}
+        attempts = {name: count for name, count in item.attempts.items() if name not in forgiven}
         items.move(
             session, item, item.stage, actor=actor, reason="retried by a person", run=None, token=None, now=now,
             attempts=attempts,

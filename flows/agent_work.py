@@ -2,8 +2,10 @@
 
 from flows.stage import Run
 from pipeline import decide
-from pipeline.decide import Ask, Outcome
+from pipeline.decide import Ask, Outcome, RollBack
+from pipeline.errors import StaleWrite
 from pipeline.model import AgentEnd, WaitKind
+from pipeline.stages import Stage
 from tasks import agents, branch
 
 
@@ -13,8 +15,9 @@ async def agent_work(run: Run) -> Run | Outcome:
     A failed agent goes back to the same stage and costs an attempt; a question goes to a person.
     """
     key, token = run.item.key, run.lease.token
-    await branch.prepare(key, token)
     await agents.clean_up(key)
+    if await branch.prepare(key, token) and run.item.stage in decide.BRANCH_IS_JUDGED:
+        return judged_anew()
     done = await agents.work(key, run.run_id)
     if done.question:
         return Ask(WaitKind.ANSWER, done.question, run.item.tip or "start")
@@ -22,5 +25,15 @@ async def agent_work(run: Run) -> Run | Outcome:
         return decide.roll_back(
             run.item, run.item.stage, f"The {done.role} {done.end}: {done.sentence}", cap=run.root.caps
         )
-    await branch.publish(key, token, f"{key}: {run.item.stage}")
+    try:
+        await branch.publish(key, token, f"{key}: {run.item.stage}")
+    except StaleWrite as error:  # the agent's work does not stand on what is there now: it works once more
+        return RollBack(run.item.stage, None, str(error), feedback=run.item.feedback)
     return run
+
+
+def judged_anew() -> RollBack:
+    """Somebody else's commits are judged before they go any further; nobody's attempt is spent on them."""
+    return RollBack(
+        Stage.REVIEW, None, "Somebody pushed to the task branch, so earlier verdicts are void.", feedback=""
+    )

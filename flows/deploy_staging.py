@@ -5,8 +5,9 @@ from dataclasses import replace
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.agent_work import judged_anew
 from flows.stage import Run, at_stage
-from pipeline.decide import Escalate, Outcome
+from pipeline.decide import Escalate, Outcome, RollBack
 from pipeline.model import Conflict, MergeAttempt, MergeEnd
 from pipeline.stages import Stage
 from pipeline.store import evidence, queue
@@ -18,17 +19,20 @@ async def validate(run: Run) -> Run | Outcome:
     """Find out, under the project's merge lock, whether the branch may land on what the default branch is now."""
     async with merge_turn(run.root, run.item, run.project) as turn:
         attempt = MergeAttempt(MergeEnd.BUSY, turn.sentence) if isinstance(turn, Busy) else await _attempt(run)
+    if isinstance(attempt, RollBack):
+        return attempt
     if attempt.end is MergeEnd.BUSY and (often := await defer(run)) is not None:
         return often
     return replace(run, merge=attempt)
 
 
-async def _attempt(run: Run) -> MergeAttempt:
+async def _attempt(run: Run) -> MergeAttempt | RollBack:
     key, token = run.item.key, run.lease.token
     base = await branch.fetch(key)
     if (known := await validation.still_valid(key, base)) is not None:
         return known
-    await branch.prepare(key, token)
+    if await branch.prepare(key, token):
+        return judged_anew()
     rebased = await branch.rebase(key, base) if await validation.needs_rebase(key, base) else None
     if isinstance(rebased, Conflict):
         return validation.conflict(run.project, rebased)

@@ -1,5 +1,6 @@
 """The net below the events: every tick, what was told and not heard, what waits and could go on, and what has died."""
 
+import asyncio
 import logging
 import os
 import threading
@@ -21,6 +22,9 @@ from tasks.services import Services, services
 
 DEADLINE_S = 45
 """A tick that takes longer is killed: the next one is due, and a peer that hangs must not stop the healing."""
+
+PART_S = 20
+"""How long one part of a tick may take; a neighbour that hangs does not keep the others from their turn."""
 
 HEARTBEAT = "reconcile"
 
@@ -45,15 +49,16 @@ async def reconcile() -> State[None]:
 async def tick(root: Services) -> list[str]:
     """Everything that is due now; a sentence for each thing that was done."""
     did: list[str] = []
-    for part in (_deliveries, _signals, _items, _starts, _queues, _overdue, _letters):
+    for part in (_items, _queues, _signals, _starts, _overdue, _letters, _deliveries):
         did += await _tried(root, part)
     return did
 
 
 async def _tried(root: Services, part: Callable[[Services], Awaitable[list[str]]]) -> list[str]:
     try:
-        return await part(root)
-    except OrchError as error:
+        async with asyncio.timeout(PART_S):
+            return await part(root)
+    except (OrchError, TimeoutError) as error:
         logging.getLogger("orch.reconcile").warning("%s: %s", part.__name__.strip("_"), error)
         return [f"{part.__name__.strip('_')} failed: {error}"]
     except Exception as error:  # one part's bug must not stop the others; it is said in the run's message

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import httpx
 from prefect import runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+from prefect.exceptions import Pause
 from prefect.flow_runs import asuspend_flow_run
 from prefect.logging import get_run_logger
 from prefect.states import Completed
@@ -26,7 +29,7 @@ from pipeline.projects import Project
 from pipeline.stages import ROWS, Row, Stage
 from pipeline.store import items, outbox, reactions, waits
 from pipeline.store.leases import Lease
-from tasks import gates, ownership, people, prefect_api
+from tasks import gates, healing, ownership, people, prefect_api
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
@@ -67,21 +70,22 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     """Run one stage of one item as far as it can go, and say in the final state how far that was."""
     root = await services()
     run_id = str(runtime.flow_run.id)
+    await healing.drain(root, work_item)  # what was said while another stage's run owned the item
     claimed = await _claim(root, work_item, stage, run_id)
     if isinstance(claimed, ownership.NotNow):
         get_run_logger().info(claimed.sentence)
         return Completed(name=claimed.name, message=claimed.sentence)
-    await prefect_api.rename(
-        run_id,
-        name=f"{work_item} · {stage} · {claimed.item.visit}",
-        tags=[f"item:{work_item}", f"project:{claimed.item.project}"],
-    )
+    in_order = False
     try:
         with ownership.renewed(root, claimed.lease):
-            run = Run(root, claimed.item, root.project(claimed.item.project), claimed.lease, run_id)
-            return await _guarded(run, work)
+            state = await _guarded(root, claimed, run_id, work)
+        in_order = True
+        return state
+    except Pause:
+        in_order = True
+        raise
     finally:
-        await asyncio.to_thread(ownership.release, root.store, claimed, root.now())
+        await asyncio.to_thread(ownership.release, root.store, claimed, root.now(), in_order=in_order)
         await deliver(root, work_item)
 
 
@@ -94,25 +98,46 @@ async def _claim(root: Services, key: str, stage: Stage, run_id: str) -> ownersh
     return claimed
 
 
-async def _guarded(run: Run, work: Work) -> State[None]:
+async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work: Work) -> State[None]:
     """One pass. A neighbour that stays away is waited for; what only a person can mend holds the item, a bug included."""
+    item = claimed.item
     try:
+        run = Run(root, item, root.project(item.project), claimed.lease, run_id)
+        await _present(run)
         return await _passes(run, work)
     except (StaleWrite, LeaseLost) as error:
         return Completed(name="Overtaken", message=str(error))
-    except Unavailable as error:
-        await run.root.store.awrite(_wait, run, WaitFor(WaitKind.BACK_OFF, str(error), None))
-        return Completed(name=f"Waiting for {WAITING[WaitKind.BACK_OFF]}", message=str(error))
+    except (Unavailable, httpx.HTTPError, ConcurrencySlotAcquisitionError) as error:
+        return await _back_off(root, claimed, run_id, str(error) or repr(error))
     except (CouldNotRun, Refused, SettingsError) as error:
-        await _hold(run, Hold.BLOCKED, str(error))
+        await _hold(root, item, Hold.BLOCKED, str(error))
         return Completed(name="Blocked", message=str(error))
     except Exception as error:
-        await _hold(run, Hold.BLOCKED, f"A bug in Orch stopped its run at {run.item.stage}: {error!r}.")
+        await _hold(root, item, Hold.BLOCKED, f"A bug in Orch stopped its run at {item.stage}: {error!r}.")
         raise
+
+
+async def _present(run: Run) -> None:
+    """The name and tags by which people find the run."""
+    await prefect_api.rename(
+        run.run_id,
+        name=f"{run.item.key} · {run.item.stage} · {run.item.visit}",
+        tags=[f"item:{run.item.key}", f"project:{run.item.project}"],
+    )
+
+
+async def _back_off(root: Services, claimed: ownership.Claimed, run_id: str, why: str) -> State[None]:
+    """End, and look again later. A human wait that is open stays: its run is replaced by the tick."""
+    try:
+        await root.store.awrite(_wait, root, claimed, run_id, WaitFor(WaitKind.BACK_OFF, why, None))
+    except (StaleWrite, LeaseLost) as error:
+        return Completed(name="Overtaken", message=str(error))
+    return Completed(name=f"Waiting for {WAITING[WaitKind.BACK_OFF]}", message=why)
 
 
 async def _passes(run: Run, work: Work) -> State[None]:
     """Work and ask until the stage is left; a person's decision starts another round."""
+    await _take_form(run)
     while True:
         run = await run.again()
         worked = await work(run)
@@ -124,6 +149,18 @@ async def _passes(run: Run, work: Work) -> State[None]:
         await ask_person(run, worked)
 
 
+async def _take_form(run: Run) -> None:
+    """In a resumed run: take what the person wrote before anything else can fail.
+
+    A suspension whose key has been used returns its form at once; an undecided form changes nothing.
+    """
+    wait = await run.root.store.aread(waits.open_wait, run.item.id)
+    if wait is None or not wait.kind.human or wait.flow_run_id != run.run_id or wait.stage is not run.item.stage:
+        return
+    form = await asuspend_flow_run(wait_for_input=people.FORMS[wait.kind], key=wait.key)
+    await run.root.store.awrite(people.take_form, run.item, wait, form, run.root)
+
+
 async def leave(run: Run) -> Outcome:
     """Ask the stage's gates in order, up to the first that is not green, and show the answers on the run's page."""
     answers: list[Answered] = []
@@ -133,12 +170,18 @@ async def leave(run: Run) -> Outcome:
         answers.append(Answered(gate, result))
         if result.answer in (Answer.FAIL, Answer.PENDING):
             break
-    await acreate_table_artifact(
-        key=f"gates-{run.item.key.lower()}",
-        table=[{"gate": a.gate, "answer": a.result.answer.value, "sentence": a.result.sentence} for a in answers],
-        description=f"Gates of {run.item.key} at {run.item.stage}, visit {run.item.visit}",
-    )
+    await _show(run, answers)
     return decide.on_gates(run.item, answers, cap=run.root.caps)
+
+
+async def _show(run: Run, answers: list[Answered]) -> None:
+    """The answers as a table on the run's page; they are in the store already, so a page without it is no harm."""
+    table = [{"gate": a.gate, "answer": a.result.answer.value, "sentence": a.result.sentence} for a in answers]
+    about = f"Gates of {run.item.key} at {run.item.stage}, visit {run.item.visit}"
+    try:
+        await acreate_table_artifact(key=f"gates-{run.item.key.lower()}", table=table, description=about)
+    except httpx.HTTPError as error:
+        get_run_logger().warning("the gates' table could not be shown: %r", error)
 
 
 async def _follow(run: Run, outcome: Outcome) -> State[None]:
@@ -150,10 +193,11 @@ async def _follow(run: Run, outcome: Outcome) -> State[None]:
             await run.root.store.awrite(_roll_back, run, outcome)
             return Completed(name=f"Back to {to}", message=why)
         case Escalate(why):
-            await _hold(run, Hold.ESCALATED, why)
+            await _hold(run.root, run.item, Hold.ESCALATED, why)
             return Completed(name="Escalated", message=why)
         case WaitFor(kind, sentence, _):
-            await run.root.store.awrite(_wait, run, outcome)
+            claimed = ownership.Claimed(run.item, run.lease)
+            await run.root.store.awrite(_wait, run.root, claimed, run.run_id, outcome)
             return Completed(name=f"Waiting for {WAITING[kind]}", message=sentence)
         case Ask():
             raise AssertionError("a person is asked before this")
@@ -202,29 +246,28 @@ def _announce(session: Session, run: Run, moved: WorkItem) -> None:
         outbox.enter(session, moved.key, moved.stage, now)
 
 
-def _wait(session: Session, run: Run, wait: WaitFor) -> None:
+def _wait(session: Session, root: Services, claimed: ownership.Claimed, run_id: str, wait: WaitFor) -> None:
     """Write the machine's wait; news that came while we looked wakes the item again at once."""
-    settings, now = run.root.settings, run.root.now()
-    look_again, deadline = settings.ci_look_again_s, settings.ci_deadline_s
-    if wait.kind is WaitKind.MERGE_TURN:
-        look_again = settings.merge_defer_s
-    elif wait.kind is WaitKind.BACK_OFF:
-        look_again = settings.outage_look_again_s
+    settings, now = root.settings, root.now()
+    item = items.update(session, claimed.item, claimed.lease.token, now)
+    if item.version != claimed.item.version:
+        raise StaleWrite(f"{item.key} was moved or held while this run looked at it.")
+    look_again = {WaitKind.MERGE_TURN: settings.merge_defer_s, WaitKind.BACK_OFF: settings.outage_look_again_s}
     waits.begin(
         session,
-        run.item,
+        item,
         wait.kind,
-        key=f"{wait.kind}-{run.item.id}-{run.item.version}-{run.run_id}",
+        key=f"{wait.kind}-{item.id}-{item.version}-{run_id}",
         sentence=wait.sentence,
         now=now,
         commit=wait.commit,
-        flow_run_id=run.run_id,
-        deadline=now + timedelta(seconds=deadline),
-        look_again_at=now + timedelta(seconds=look_again),
+        flow_run_id=run_id,
+        deadline=now + timedelta(seconds=settings.ci_deadline_s),
+        look_again_at=now + timedelta(seconds=look_again.get(wait.kind, settings.ci_look_again_s)),
     )
-    outbox.status(session, run.item.key, now)
-    if waits.has_news(session, run.item):
-        outbox.wake(session, run.item.key, now)
+    outbox.status(session, item.key, now)
+    if waits.has_news(session, item):
+        outbox.wake(session, item.key, now)
 
 
 async def ask_person(run: Run, ask: Ask) -> None:
@@ -233,7 +276,7 @@ async def ask_person(run: Run, ask: Ask) -> None:
     The wait row is written, decisions are read once more, and only then the run suspends. In the resumed run the same
     call returns with the form's content, which counts only while its wait is open.
     """
-    wait = await people.begin(run.root, run.item, ask, run.run_id)
+    wait = await people.begin(run.root, ownership.Claimed(run.item, run.lease), ask, run.run_id)
     await deliver(run.root, run.item.key)
     if not await run.root.store.aread(people.already_decided, run.item, wait):
         form = await asuspend_flow_run(
@@ -247,14 +290,13 @@ def _described(run: Run, ask: Ask) -> str:
     return f"**{run.item.key}** · {run.item.stage} · commit `{ask.commit[:12]}`\n\n{ask.sentence}"
 
 
-async def _hold(run: Run, kind: Hold, why: str) -> None:
-    get_run_logger().warning("%s is held: %s", run.item.key, why)
-    await run.root.store.awrite(_write_hold, run, kind, why)
+async def _hold(root: Services, item: WorkItem, kind: Hold, why: str) -> None:
+    get_run_logger().warning("%s is held: %s", item.key, why)
+    await root.store.awrite(_write_hold, root, item, kind, why)
 
 
-def _write_hold(session: Session, run: Run, kind: Hold, why: str) -> None:
-    """Hold the item, unless somebody has taken it over or moved it meanwhile."""
-    now = run.root.now()
-    row = items.lock(session, run.item.id)
-    if row.version == run.item.version:
-        reactions.hold(session, run.item, kind, why, now, run.root.texts)
+def _write_hold(session: Session, root: Services, item: WorkItem, kind: Hold, why: str) -> None:
+    """Hold the item, unless somebody has taken it over, moved it or is stopping it meanwhile."""
+    row = items.lock(session, item.id)
+    if row.version == item.version and row.cancel_requested_at is None:
+        reactions.hold(session, item, kind, why, root.now(), root.texts)

@@ -72,7 +72,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address that the webhook receiver listens on.")
     port: int = Field(default=8270, ge=0, le=65535, description="Port of the webhook receiver.")
     prefect_port: int = Field(
-        default=4270, ge=1, le=65535, description="Port of the Prefect server that Orch starts when PREFECT_API_URL is unset."
+        default=4270,
+        ge=1,
+        le=65535,
+        description="Port of the Prefect server that Orch starts when PREFECT_API_URL is unset.",
     )
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest webhook body that is accepted.")
 

@@ -30,6 +30,7 @@ async def clean_up(key: str) -> int:
         if run.process is not None:
             await asyncio.to_thread(kill_group, run.process, grace_s=GRACE_S)
         if run.visit == item.visit and run.role is ROWS[item.stage].role:
+            await asyncio.to_thread(root.workspace(project).worktree, item.key, item.branch)
             await asyncio.to_thread(root.workspace(project).restore, item.key, run.start_commit)
         await root.store.awrite(
             evidence.agent_interrupted, run.id, "Interrupted: the run that held it died.", root.now()
@@ -147,7 +148,7 @@ async def _job(
         log=log_file(root, item, f"{item.stage}-{item.visit}-{role}"),
         timeout_s=terms.timeout_s,
         idle_timeout_s=terms.idle_timeout_s,
-        environment=root.agent_environment(environment),
+        environment=root.agent_environment(item.key, role, environment),
         model=terms.model,
         effort=terms.effort,
     )

@@ -22,27 +22,29 @@ async def fetch(key: str) -> str:
 
 
 @task(name="prepare the branch", **STEP)
-async def prepare(key: str, token: str) -> str:
-    """The item's worktree, standing where work goes on; its commit.
+async def prepare(key: str, token: str) -> bool:
+    """Have the item's worktree stand where work goes on; whether somebody else's push was taken over.
 
-    A push by somebody else is taken over; commits that were made here and not pushed yet are kept.
+    Commits that were made here and not pushed yet are kept, unless somebody else has pushed.
     """
     root, item, project = await subject(key)
     workspace = root.workspace(project)
 
-    def ready() -> tuple[str, str]:
+    def ready() -> tuple[str | None, bool]:
         workspace.fetch()
         workspace.worktree(item.key, item.branch)
         local, remote = workspace.tip(item.key), workspace.remote_tip(item.branch)
-        if remote is not None and remote not in (local, item.tip):
-            workspace.restore(item.key, remote)
-            local = remote
-        return local, remote or ""
+        if remote is None or remote == item.tip:
+            return None, False
+        if remote == local:  # pushed by a run of ours that died before it could say so
+            return remote, False
+        workspace.restore(item.key, remote)
+        return remote, item.tip is not None
 
-    local, remote = await asyncio.to_thread(ready)
-    if remote and remote != item.tip and remote == local:
-        await record(root, item, project, token, tip=remote)
-    return local
+    unknown, theirs = await asyncio.to_thread(ready)
+    if unknown is not None:
+        await record(root, item, project, token, tip=unknown)
+    return theirs
 
 
 @task(name="publish the branch", **STEP)
@@ -86,7 +88,7 @@ async def run_tests(key: str, commit: str, purpose: str) -> TestRun:
 
 async def tested(root: Services, item: WorkItem, project: Project, commit: str, purpose: str) -> TestRun:
     """The recorded test run of `commit` for `purpose`, or one made and recorded now. Raises `CouldNotRun`."""
-    known = await root.store.aread(evidence.tests_of, item.id, commit, purpose)
+    known = await root.store.aread(evidence.tests_of, item.id, commit, purpose, since=item.entered_at)
     if known is not None:
         return known
     log = log_file(root, item, f"tests-{purpose}-{commit[:12]}")

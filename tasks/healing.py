@@ -141,7 +141,10 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, runs: list
 async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
     if wait.kind is WaitKind.MERGE_TURN:
         tickets = await root.store.aread(queue.tickets, item.project)
-        if any(ticket.item_id == item.id and ticket.first and ticket.woken_at is not None for ticket in tickets):
+        mine = next((ticket for ticket in tickets if ticket.item_id == item.id), None)
+        if mine is not None and not mine.first:
+            return False  # whoever is before it wakes it, or the tick does
+        if mine is not None and mine.woken_at is not None:
             return True
     return wait.look_again_at is not None and now >= wait.look_again_at
 

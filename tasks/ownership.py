@@ -116,14 +116,15 @@ def _enter(
     return Claimed(entered, lease)
 
 
-def release(store: Store, claimed: Claimed, now: datetime) -> None:
-    """End in order: the failure counted at entry is taken back and the item given up. Idempotent."""
-    store.write(_release, claimed, now)
+def release(store: Store, claimed: Claimed, now: datetime, *, in_order: bool) -> None:
+    """Give the item up; in order, the failure that was counted at entry is taken back. Idempotent."""
+    store.write(_release, claimed, now, in_order)
 
 
-def _release(session: Session, claimed: Claimed, now: datetime) -> None:
+def _release(session: Session, claimed: Claimed, now: datetime, in_order: bool) -> None:
     try:
-        items.update(session, claimed.item, claimed.lease.token, now, failures=0, not_before=None)
+        if in_order:
+            items.update(session, claimed.item, claimed.lease.token, now, failures=0, not_before=None)
     except LeaseLost:
         return  # whoever took the item over counts for himself
     leases.release(session, claimed.lease.item_id, claimed.lease.token)

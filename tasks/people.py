@@ -8,11 +8,13 @@ from prefect.input import RunInput
 from sqlmodel import Session
 
 from pipeline.decide import Ask
+from pipeline.errors import StaleWrite
 from pipeline.messages import Markup, Texts, lines, link
 from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import ROWS
-from pipeline.store import outbox, reactions, waits
+from pipeline.store import items, outbox, reactions, waits
+from tasks.ownership import Claimed
 from tasks.services import Services
 
 UI_ACTOR = "prefect-ui"
@@ -68,13 +70,19 @@ TEXTS: dict[WaitKind, str] = {
 }
 
 
-async def begin(root: Services, item: WorkItem, ask: Ask, run_id: str) -> Wait:
-    """Write the wait row, the message and the card's status, all in one transaction."""
-    return await root.store.awrite(_begin, root, item, ask, run_id)
+async def begin(root: Services, claimed: Claimed, ask: Ask, run_id: str) -> Wait:
+    """Write the wait row, the message and the card's status, all in one transaction.
+
+    Raises `StaleWrite` or `LeaseLost` when the item is not this run's to ask about any more.
+    """
+    return await root.store.awrite(_begin, root, claimed, ask, run_id)
 
 
-def _begin(session: Session, root: Services, item: WorkItem, ask: Ask, run_id: str) -> Wait:
+def _begin(session: Session, root: Services, claimed: Claimed, ask: Ask, run_id: str) -> Wait:
     now = root.now()
+    item = items.update(session, claimed.item, claimed.lease.token, now)
+    if item.version != claimed.item.version or item.hold is not None:
+        raise StaleWrite(f"{item.key} was moved or held while this run was about to ask.")
     wait = waits.begin(
         session,
         item,

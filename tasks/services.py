@@ -90,11 +90,15 @@ class Services:
         """Whether a recorded process lives; None when it ran on another host."""
         return alive(process) if process.host == socket.gethostname() else None
 
-    def agent_environment(self, facts: Mapping[str, str]) -> dict[str, str]:
-        """All that an agent sees of the environment: the allow-list, the facts of its job, and what is let through."""
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def agent_environment(self, item: str, role: Role, facts: Mapping[str, str]) -> dict[str, str]:
+        """All that an agent sees of the environment: the allow-list, the facts of its job, and what is let through.
+
+        Each item and role has a home of its own, so that no agent leaves settings for the one that judges it.
+        """
+        home = self.home / item / role
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         let_through = {name: os.environ[name] for name in self.agent_block.pass_env if name in os.environ}
-        return safe_environment(self.home, {**IDENTITY, **let_through, **facts})
+        return safe_environment(home, {**IDENTITY, **let_through, **facts})
 
 
 _made: list[Services] = []

@@ -18,6 +18,8 @@ from tasks.services import Services
 from tasks.steps import STEP, subject
 
 GRACE_S = 3
+LANDED = "{key} has landed already, so it cannot be stopped any more; it goes on to done."
+
 LANDING_S = 60
 """How long STOP waits in its run for a landing; after that the tick comes back to it."""
 
@@ -73,15 +75,31 @@ def _kill(root: Services, process: ProcessIdentity) -> None:
             os.kill(process.pgid, signal.SIGKILL)
 
 
-async def cancel_item(root: Services, key: str) -> bool:
-    """Take the item over and cancel it; False when it has ended meanwhile."""
-    return await root.store.awrite(_cancel, root, key, secrets.token_hex(8))
+async def cancel_item(root: Services, item: WorkItem) -> bool:
+    """Take the item over and cancel it; False when it has ended meanwhile, or has landed after all."""
+    landed = await _has_landed(root, item)
+    return await root.store.awrite(_cancel, root, item, landed, secrets.token_hex(8))
 
 
-def _cancel(session: Session, root: Services, key: str, token: str) -> bool:
-    now = root.now()
+async def _has_landed(root: Services, item: WorkItem) -> bool:
+    """Whether the item's change is on the default branch, as the repository itself tells, when a landing was begun."""
+    begun = await root.store.aread(journal.of_item, item.id)
+    if item.landed is not None or not begun or item.validated is None:
+        return item.landed is not None
+    workspace = root.workspace(root.project(item.project))
+    tip = await asyncio.to_thread(workspace.fetch)
+    return await asyncio.to_thread(workspace.is_ancestor, item.validated, tip)
+
+
+def _cancel(session: Session, root: Services, stopped: WorkItem, landed: bool, token: str) -> bool:
+    now, key = root.now(), stopped.key
     item = items.find(session, key)
-    if item is None or item.stage.terminal:
+    if item is None or item.id != stopped.id or item.stage.terminal or item.cancel_requested_at is None:
+        return False
+    if landed:
+        items.update(session, item, None, now, cancel_requested_at=None)
+        reactions.tell(session, key, root.texts("ignored", why=LANDED.format(key=key)), f"landed:{item.id}", now)
+        outbox.wake(session, key, now)
         return False
     run_id = str(runtime.flow_run.id or "")
     lease = leases.claim(

@@ -49,8 +49,10 @@ class Receiver:
 
     async def until_news(self, within_s: float) -> None:
         """Wait for a delivery, or for so long."""
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that meets the event, and shutting down hangs.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.news.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self.news.wait()
         self.news.clear()
 
 

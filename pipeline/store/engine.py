@@ -70,9 +70,19 @@ class Store:
         raise AssertionError("unreachable")
 
     def read(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(session, ...)` on a consistent snapshot."""
-        with self.look() as session:
-            return work(session, *args, **kwargs)
+        """Run `work(session, ...)` on a consistent snapshot, again when the database was away for a moment.
+
+        Raises `Unavailable` when it stays away.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.look() as session:
+                    return work(session, *args, **kwargs)
+            except OperationalError as error:
+                if attempt == ATTEMPTS:
+                    raise Unavailable(f"Orch's database does not answer: {error.orig}") from error
+                time.sleep(0.1 * attempt)
+        raise AssertionError("unreachable")
 
     async def awrite(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`write` from a coroutine, in a thread."""
@@ -94,7 +104,7 @@ def _passing(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
     state = getattr(error.orig, "sqlstate", None)
-    return state in ("40001", "40P01") or (isinstance(error, OperationalError) and "lock" in str(error.orig))
+    return state in ("40001", "40P01") or isinstance(error, OperationalError)
 
 
 def _engine(url: str) -> Engine:

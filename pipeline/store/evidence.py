@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from pipeline.model import (
@@ -21,7 +22,6 @@ from pipeline.model import (
 )
 from pipeline.stages import Role, Stage
 from pipeline.store.tables import AgentRunRow, CheckRunRow, GateResultRow
-
 
 MERGE_PURPOSE = "merge-"
 """How the purpose of the merge gate's test runs begins; the base it was tested on follows."""
@@ -125,6 +125,8 @@ def agent_process(session: Session, run_id: int, process: ProcessIdentity) -> No
 def agent_finished(session: Session, run_id: int, outcome: AgentOutcome, now: datetime) -> None:
     """Record how the agent's run ended and what it consumed."""
     row = session.get_one(AgentRunRow, run_id)
+    if row.finished_at is not None:
+        return  # somebody has ended it meanwhile, and what it says of itself counts no more
     row.finished_at, row.end, row.exit_code = now, outcome.end, outcome.exit_code
     row.sentence, row.question, row.duration_s = outcome.sentence, outcome.question, outcome.duration_s
     usage = outcome.usage
@@ -185,11 +187,16 @@ def tests_ran(session: Session, item_id: int, purpose: str, run: TestRun, now: d
     )
 
 
-def tests_of(session: Session, item_id: int, commit: str, purpose: str) -> TestRun | None:
-    """The last recorded run of the tests for `purpose` on exactly this commit."""
+def tests_of(session: Session, item_id: int, commit: str, purpose: str, *, since: datetime) -> TestRun | None:
+    """The last recorded run of the tests for `purpose` on exactly this commit: green ever, or red since `since`."""
     row = session.exec(
         select(CheckRunRow)
-        .where(CheckRunRow.item_id == item_id, CheckRunRow.commit == commit, CheckRunRow.purpose == purpose)
+        .where(
+            CheckRunRow.item_id == item_id,
+            CheckRunRow.commit == commit,
+            CheckRunRow.purpose == purpose,
+            or_(col(CheckRunRow.passed).is_(True), col(CheckRunRow.at) >= since),
+        )
         .order_by(col(CheckRunRow.id).desc())
     ).first()
     return (

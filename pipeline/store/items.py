@@ -183,13 +183,16 @@ def move(
     """Move `item` from exactly the stage and version it was read at; records the transition and closes its wait.
 
     Raises `StaleWrite` when somebody moved it first and `LeaseLost` when `token` does not own it any more; without a
-    token the item must have no live owner. `spend` counts one attempt of that role. Entering a stage clears the hold.
+    token the item must have no live owner. `spend` counts one attempt of that role. Entering a stage clears the hold,
+    and an ended item is given up at once.
     """
     if not allowed(item.stage, to):
         raise StaleWrite(f"{item.key} cannot go from {item.stage} to {to}: the table has no such move.")
     row = lock(session, item.id)
     if (row.stage, row.version) != (item.stage, item.version):
         raise StaleWrite(f"{item.key} is at {row.stage} (version {row.version}) now; this run had seen {item.stage}.")
+    if row.cancel_requested_at is not None and to not in (Stage.CANCELLED, Stage.DONE):
+        raise StaleWrite(f"{item.key} is being stopped.")
     leases.check(session, item, token, now)
     here = row.stage
     row.stage = to
@@ -205,6 +208,8 @@ def move(
     _close_waits(session, row, f"the item went on to {to}", now)
     if to not in MERGING:
         _drop_ticket(session, item.id)
+    if to.terminal:
+        leases.drop(session, item.id)  # a run that dies before it gives an ended item back is never followed by another
     _record(session, row, here, actor=actor, reason=reason, run=run, now=now)
     return snapshot(row)
 
@@ -222,7 +227,8 @@ def update(session: Session, /, item: WorkItem, token: str | None, now: datetime
 def hold(session: Session, item_id: int, kind: Hold, reason: str, now: datetime) -> WorkItem:
     """Hold the item: nothing but a person moves it on. Idempotent; its wait is closed and its merge ticket given up."""
     row = lock(session, item_id)
-    row.hold, row.hold_reason = kind, reason
+    row.hold = row.hold if row.hold == Hold.ESCALATED else kind
+    row.hold_reason = reason
     row.version += 1  # whoever was working on it has seen another item
     row.failures, row.not_before = 0, None
     _close_waits(session, row, f"held: {reason}", now)

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from pipeline.errors import LeaseLost
+from pipeline.errors import LeaseLost, StaleWrite
 from pipeline.model import WorkItem
-from pipeline.store import leases
+from pipeline.store import items, leases
 from pipeline.store.tables import EffectRow
 
 
@@ -37,6 +37,8 @@ def start(
     leases.check(session, item, lease.token, now)
     key = f"{name}:{item.id}:{subject}"
     row = session.exec(select(EffectRow).where(EffectRow.key == key).with_for_update()).first()
+    if row is None and items.lock(session, item.id).cancel_requested_at is not None:
+        raise StaleWrite(f"{item.key} is being stopped; nothing that cannot be undone is begun.")
     if row is not None:
         if row.generation > lease.generation:
             raise LeaseLost(f"{item.key}: a later run has begun to {name} {subject}.")

@@ -11,6 +11,9 @@ from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.stages import Stage
 from pipeline.store.tables import LeaseRow, WorkItemRow
 
+STUCK = timedelta(minutes=5)
+"""How long a living process on this host may fail to renew its lease before it is taken for stuck."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -54,10 +57,13 @@ def owners(session: Session) -> list[Owner]:
 def lives(holder: Owner, now: datetime, alive: Alive) -> bool:
     """Whether the owner still counts: its process lives here, or elsewhere has renewed in time.
 
-    A process known to be dead loses its lease at once; one that lives but has not renewed for its whole time is stuck
-    and loses it too.
+    A process known to be dead loses its lease at once. One that is known to live but has not renewed for `STUCK` is
+    stuck and loses it too; a shorter silence (a suspended machine, a locked database) is forgiven.
     """
-    return holder.expires_at > now and alive(holder.process) is not False
+    known = alive(holder.process)
+    if known is None:
+        return holder.expires_at > now
+    return known and now - holder.expires_at < STUCK
 
 
 def claim(
@@ -73,7 +79,9 @@ def claim(
     alive: Alive,
 ) -> Lease | Owner:
     """Take the item, or learn who lives on it. A dead owner's lease is taken over; the generation always rises."""
-    item = session.exec(select(WorkItemRow).where(WorkItemRow.id == item_id).with_for_update()).one()
+    item = session.exec(
+        select(WorkItemRow).where(WorkItemRow.id == item_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
     held = session.get(LeaseRow, item_id)
     if held is not None and lives(_owner(held), now, alive):
         return _owner(held)
@@ -117,6 +125,13 @@ def release(session: Session, item_id: int, token: str) -> bool:
         return False
     session.delete(row)
     return True
+
+
+def drop(session: Session, item_id: int) -> None:
+    """Take away whatever lease the item has: it has ended, and nobody will claim it again. Idempotent."""
+    row = session.get(LeaseRow, item_id)
+    if row is not None:
+        session.delete(row)
 
 
 def check(session: Session, item: WorkItem, token: str | None, now: datetime) -> None:

@@ -32,7 +32,11 @@ def apply(session: Session, stored: inbox.StoredSignal, now: datetime, texts: Te
     reaction = decide.on_signal(found, stored.signal, stored.payload)
     if isinstance(reaction, decide.Start):
         return None
-    if found.item is not None and isinstance(reaction, decide.Look | decide.Resume | decide.Back):
+    stopping = found.item is not None and found.item.cancel_requested_at is not None
+    if stopping and stored.signal is Signal.START_REQUESTED:
+        return None  # a fresh start, once the stop is through
+    waits_for_owner = isinstance(reaction, decide.Look | decide.Resume | decide.Back)
+    if found.item is not None and (waits_for_owner or stored.signal is Signal.CI_FINISHED):
         holder = leases.owner(session, found.item.id)
         if holder is not None and holder.expires_at > now:
             return None

@@ -8,45 +8,29 @@ settings hold both.
 
 import asyncio
 import contextlib
-import importlib
 import json
 import os
 import shutil
 import signal
-import sys
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 import psutil
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
-from prefect.flows import Flow
-from prefect.settings import (
-    PREFECT_API_AUTH_STRING,
-    PREFECT_API_URL,
-    PREFECT_LOGGING_TO_API_ENABLED,
-    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
-    temporary_settings,
-)
 from sqlmodel import Session
 
-from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from deployments.demo import PROJECT, REPOSITORY, sandbox_settings
 from deployments.demo_scenarios import FOLDER
 from deployments.free_ports import free_ports
-from deployments.limits import ensure_merge_limit
-from deployments.prefect_server import PrefectServer, wait_until_healthy
-from deployments.sandbox import __main__ as sandbox_program
+from deployments.prefect_server import PrefectServer
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import GITEA_VERSION
 from deployments.sandbox.views import StateView
+from flows import testing as testing_stage
 from flows.analysis import analysis
 from flows.architecture import architecture
 from flows.deploy import deploy
@@ -54,23 +38,25 @@ from flows.deploy_staging import deploy_staging
 from flows.development import development
 from flows.intake import intake
 from flows.review import review
-from flows import testing as testing_stage
 from pipeline.messages import Texts
 from pipeline.model import WorkItem
 from pipeline.settings import Settings
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.states import States
 from pipeline.store import inbox, items, outbox, reactions
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
+from tasks import ownership
 from tasks import services as composition
-from tasks.landing import Busy, merge_turn
 from tasks.outbox import deliver
 from tasks.services import Services
 from tests.support import checkpoints
+from tests.support.forks import Later, fork, make_services, reap, start_sandbox, stop_sandbox, talking_to
+from tests.support.merge_lock import renew_merge_limit
 
-FLOWS: dict[Stage, Flow[..., Any]] = {
+StageFlow = Callable[..., Any]
+
+FLOWS: dict[Stage, StageFlow] = {
     Stage.ANALYSIS: analysis,
     Stage.ARCHITECTURE: architecture,
     Stage.DEVELOPMENT: development,
@@ -82,46 +68,7 @@ FLOWS: dict[Stage, Flow[..., Any]] = {
 WAITS_FOR_CI = "Waiting for CI"
 RUNS = 6
 """How many runs a stage may take before it counts as stuck."""
-WARM = ("fastapi", "prefect.task_engine", "prefect.utilities.visualization")
-"""What Prefect imports at the first run only; imported here once rather than in every fork."""
-
 DESCRIPTION = "Customers want a receipt on paper: every price, the discount, shipping and total."
-
-
-for _name in WARM:
-    importlib.import_module(_name)
-
-
-@dataclass(frozen=True)
-class Later(Services):
-    """Services that live two minutes from now: what a dead sender had claimed is free again."""
-
-    def now(self) -> datetime:
-        """The time, two minutes on."""
-        return super().now() + timedelta(minutes=2)
-
-
-def make_services(settings: Settings, kind: type[Services] = Services) -> Services:
-    """What `tasks.services.assemble` makes, without asking Prefect for the blocks."""
-    tracker = PlaneWorkspace(
-        url=settings.plane_url, workspace=settings.plane_workspace, token=settings.plane_token
-    ).get_client()
-    telegram = TelegramNotification(
-        token=settings.telegram_bot_token, chat_id=settings.telegram_chat_id, api_url=settings.telegram_api_url
-    )
-    agent = CodingAgent(command=list(settings.agent_command))
-    return kind(
-        settings=settings,
-        store=Store(settings.store_url),
-        projects=settings.registry(),
-        texts=Texts(settings.language),
-        tracker=tracker,
-        forge=GiteaServer(url=settings.gitea_url, token=settings.gitea_token).get_client(),
-        messenger=telegram.get_client(),
-        agent=agent.get_client(),
-        agent_block=agent,
-        states=States(tracker, ttl_s=settings.plane_states_ttl_s, clock=time.monotonic),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,41 +79,6 @@ class Ended:
     name: str
     message: str
     passed: tuple[str, ...]
-
-
-def fork(work: Callable[[], None], log: Path) -> int:
-    """Run `work` in a child of its own session, its output in `log`; the child's process id."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        _child(work, log)
-    return pid
-
-
-def _child(work: Callable[[], None], log: Path) -> NoReturn:
-    code = 0
-    try:
-        os.setsid()
-        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for stream in (1, 2):
-            os.dup2(sink, stream)
-        sys.stdout = sys.stderr = os.fdopen(os.dup(sink), "w", buffering=1)
-        work()
-    except BaseException:  # noqa: BLE001  whatever it is, it is in the log and the exit code
-        traceback.print_exc()
-        code = 1
-    os._exit(code)
-
-
-def reap(pid: int) -> int:
-    """Wait for a child; the number of the signal that ended it, 0 when none did. Raises when it failed."""
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        return os.WTERMSIG(status)
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise AssertionError(f"the forked process {pid} failed; its traceback is in its log")
-    return 0
 
 
 @dataclass
@@ -225,9 +137,7 @@ class Stand:
 
     # --- runs
 
-    def run(
-        self, flow: Flow[..., Any], *, kill_at: int = 0, at_checkpoint: Callable[[str], None] | None = None
-    ) -> Ended:
+    def run(self, flow: StageFlow, *, kill_at: int = 0, at_checkpoint: Callable[[str], None] | None = None) -> Ended:
         """One run of a flow for the item in a process of its own, which kills itself after its `kill_at`-th checkpoint.
 
         `at_checkpoint` is called in that process, after each checkpoint.
@@ -260,15 +170,13 @@ class Stand:
         return Ended(number != 0, name, message or "", tuple(passed.read_text().split("\n")[:-1]))
 
     def finish(self, stage: Stage, *, kill_at: int = 0) -> list[Ended]:
-        """Run the stage again and again, as a wake or a tick does, until the item has left it or is held.
+        """Run the stage again and again, as a wake or a tick does, until the item has left it, is held or stuck.
 
         `kill_at` counts the checkpoints through all runs; nothing is run after the one that was killed, and the merge
         lock that it may have held is free again.
         """
         ended: list[Ended] = []
-        while (item := self.item).stage is stage and item.hold is None:
-            if len(ended) == RUNS:
-                raise AssertionError(f"still at {stage} after {RUNS} runs: {[(e.name, e.message) for e in ended]}")
+        while (item := self.item).stage is stage and item.hold is None and len(ended) < RUNS:
             ended.append(self.run(FLOWS[stage], kill_at=kill_at - sum(len(e.passed) for e in ended)))
             if ended[-1].killed:
                 asyncio.run(renew_merge_limit(self.settings))
@@ -281,6 +189,14 @@ class Stand:
     def _ci_has_spoken(self, seen: StateView) -> bool:
         statuses = seen.repositories[REPOSITORY].statuses
         return any(status.sha == self.item.tip and status.state != "pending" for status in statuses)
+
+    def next_run_begins(self) -> None:
+        """What the next stage's run does first: it claims the item, a dead owner's lease included. Given up at once."""
+        root = make_services(self.settings)
+        claimed = ownership.claim(root, self.key, self.item.stage, "the next run")
+        assert isinstance(claimed, ownership.Claimed), claimed
+        ownership.release(root.store, claimed, root.now())
+        root.store.dispose()
 
     def deliver_all(self) -> None:
         """Send what is left in the outbox, as ticks do once the claims of a dead sender have run out."""
@@ -327,15 +243,6 @@ class Stand:
         assert port is not None
         self.sandbox_pid, self.sandbox = start_sandbox(self.home / "sandbox", port, self.log, gitea)
 
-    def take_turn(self, *, and_die: bool) -> bool:
-        """Have an item of another project take its merge turn in a process of its own; whether it got the lock.
-
-        With `and_die` the process kills itself while it holds the lock.
-        """
-        told = self.folder / "turn"
-        reap(fork(lambda: asyncio.run(_turn(self.settings, self.folder / "turn.db", told, and_die)), self.log))
-        return told.read_text() == "got"
-
     def processes(self) -> list[str]:
         """Command lines of processes that work somewhere in the folder: agents and tests that nobody has ended."""
         return [" ".join(process.cmdline()) for process in psutil.process_iter() if self._works_here(process)]
@@ -352,69 +259,6 @@ async def _send_all(root: Services) -> None:
         if not await root.store.aread(outbox.unsent):
             return
         await asyncio.sleep(0.2)
-
-
-async def _turn(settings: Settings, database: Path, told: Path, and_die: bool) -> None:
-    project = settings.registry()[PROJECT].model_copy(update={"key": "HELD"})
-    store = Store(f"sqlite:///{database}")
-    migrate(store)
-    root = replace(make_services(settings), store=store)
-    new = items.NewItem("HELD-1", project.key, "card", "Held", "orch/held-1")
-    item, _ = store.write(items.create, new, actor="a test", reason="", run=None, now=root.now())
-    async with get_client() as client:
-        await ensure_merge_limit(client, project)
-    async with merge_turn(root, item, project) as turn:
-        told.write_text("busy" if isinstance(turn, Busy) else "got")
-        if and_die:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def start_sandbox(root: Path, port: int, log: Path, gitea: str = GITEA_VERSION) -> tuple[int, SandboxClient]:
-    """A sandbox in a process of its own; returns once it answers."""
-
-    def serve() -> None:
-        sandbox_program.main(["--root", str(root), "--port", str(port), "--gitea-version", gitea, "--die-with-parent"])
-
-    pid = fork(serve, log)
-    client = SandboxClient(f"http://127.0.0.1:{port}")
-    for _ in range(500):
-        with contextlib.suppress(httpx.TransportError):
-            client.state()
-            return pid, client
-        time.sleep(0.02)
-    raise AssertionError(f"the sandbox on port {port} does not come up: {log.read_text()[-2000:]}")
-
-
-def stop_sandbox(pid: int, client: SandboxClient) -> None:
-    """End a sandbox together with the tests that its CI runs."""
-    client.close()
-    os.kill(pid, signal.SIGTERM)
-    reap(pid)
-
-
-async def renew_merge_limit(settings: Settings) -> None:
-    """The merge lock as new. A killed holder keeps it until its lease has run out, a minute later; the server then
-    frees the slot. Made anew rather than set to zero slots: that late lease would take a slot from the next holder.
-    """
-    project = settings.registry()[PROJECT]
-    async with get_client() as client:
-        with contextlib.suppress(ObjectNotFound):
-            await client.delete_global_concurrency_limit_by_name(project.merge_limit)
-        await ensure_merge_limit(client, project)
-
-
-@contextmanager
-def talking_to(server: PrefectServer) -> Iterator[None]:
-    """Flows of this process and its children run against `server`."""
-    asyncio.run(wait_until_healthy(server.url, server.auth))
-    wanted = {
-        PREFECT_API_URL: server.url,
-        PREFECT_API_AUTH_STRING: server.auth,
-        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False,
-        PREFECT_LOGGING_TO_API_ENABLED: False,
-    }
-    with temporary_settings(wanted):
-        yield
 
 
 @contextmanager

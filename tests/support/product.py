@@ -64,19 +64,31 @@ class Product:
 
     def decide_for(self, key: str, *, within_s: float = 90, until: Stage = Stage.DONE) -> WorkItem:
         """Play the person until the item stands at `until`."""
+        return self.decide_for_all([key], within_s=within_s, until=until)[0]
+
+    def decide_for_all(self, keys: Sequence[str], *, within_s: float, until: Stage = Stage.DONE) -> list[WorkItem]:
+        """Play the person until all these items stand at `until`."""
         decided: set[int] = set()
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            item, wait = self.item(key), self.wait(key)
-            if item is not None and item.stage is until:
-                return item
-            if item is not None and item.hold is not None:
-                raise AssertionError(f"{key} is held: {item.hold_reason}")
-            if wait is not None and wait.kind.human and wait.id not in decided:
-                decided.add(wait.id)
-                self.sandbox.move_card(key, "Approved" if wait.stage is Stage.ANALYSIS else "Confirm Deploy")
+            found = [self.item(key) for key in keys]
+            if all(item is not None and item.stage is until for item in found):
+                return [item for item in found if item is not None]
+            for item in found:
+                self._decide(item, until, decided)
             time.sleep(0.1)
-        raise AssertionError(f"{key} did not reach {until}: {self.item(key)} {self.wait(key)}\n{self.logs()}")
+        standing = [(self.item(key), self.wait(key)) for key in keys]
+        raise AssertionError(f"{keys} did not all reach {until}: {standing}\n{self.logs()}")
+
+    def _decide(self, item: WorkItem | None, until: Stage, decided: set[int]) -> None:
+        if item is None or item.stage is until:
+            return
+        if item.hold is not None:
+            raise AssertionError(f"{item.key} is held: {item.hold_reason}")
+        wait = self.wait(item.key)
+        if wait is not None and wait.kind.human and wait.id not in decided:
+            decided.add(wait.id)
+            self.sandbox.move_card(item.key, "Approved" if wait.stage is Stage.ANALYSIS else "Confirm Deploy")
 
     # --- what can be seen
 

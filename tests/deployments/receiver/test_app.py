@@ -56,7 +56,7 @@ async def receiving(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
     await until(lambda: server.started)
     url = f"http://{desk.settings.host}:{desk.settings.port}"
     try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
             yield client
     finally:
         server.should_exit = True
@@ -265,6 +265,16 @@ async def test_a_pump_outlives_what_goes_wrong_in_it(
         await asyncio.wait_for(failed.wait(), 10)
     desk.store.write(outbox.wake, desk.item().key, desk.clock.now)
     await until(lambda: desk.prefect.names)
+
+
+async def test_shutting_down_just_as_a_delivery_comes_does_not_hang(desk: Desk) -> None:
+    app = create_app(desk.root)
+    body = plane_moved(desk, desk.card(), "To Analyse")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://orch") as client:
+        async with app.router.lifespan_context(app):
+            await until(lambda: desk.root.states.cached(desk.project))
+            assert (await plane_says(client, desk, body)).status_code == 202
+    assert len(desk.deliveries) == 1
 
 
 # --- health and queue

@@ -28,10 +28,11 @@ def test_an_owner_on_another_host_counts_until_its_lease_runs_out(store: Store) 
     assert isinstance(claimed(store, item, run="run-3", now=later(31), alive=None), Lease)
 
 
-def test_a_living_process_that_does_not_renew_loses_its_lease(store: Store) -> None:
+def test_a_living_process_that_does_not_renew_for_minutes_loses_its_lease(store: Store) -> None:
     item = new_item(store)
     claimed(store, item, run="run-1")
-    assert isinstance(claimed(store, item, run="run-2", now=later(31), alive=True), Lease)
+    assert isinstance(claimed(store, item, run="run-2", now=later(60), alive=True), Owner)
+    assert isinstance(claimed(store, item, run="run-3", now=later(331), alive=True), Lease)
 
 
 def test_renewing_prolongs_only_ones_own_lease(store: Store) -> None:
@@ -40,8 +41,8 @@ def test_renewing_prolongs_only_ones_own_lease(store: Store) -> None:
     assert isinstance(first, Lease)
     assert store.write(leases.renew, first, now=later(20), ttl=30)
     assert isinstance(claimed(store, item, run="run-2", now=later(45)), Owner)
-    claimed(store, item, run="run-3", now=later(60))
-    assert not store.write(leases.renew, first, now=later(61), ttl=30)
+    claimed(store, item, run="run-3", now=later(400))
+    assert not store.write(leases.renew, first, now=later(401), ttl=30)
 
 
 def test_releasing_deletes_only_ones_own_token(store: Store) -> None:

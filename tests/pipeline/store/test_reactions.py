@@ -29,7 +29,7 @@ def applied(store: Store, stored: StoredSignal) -> str | None:
 
 
 def letters(store: Store) -> list[tuple[str, str]]:
-    return [(x.kind.value, str(x.payload.get("event", ""))) for x in store.write(outbox.claim, later(1))]
+    return [(x.kind.value, str(x.payload.get("event", ""))) for x in store.write(outbox.claim, later(5))]
 
 
 def test_an_approval_is_recorded_for_the_commit_that_was_shown_and_its_run_is_woken(store: Store) -> None:

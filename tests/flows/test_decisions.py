@@ -1,0 +1,107 @@
+"""A decision passes its gate once, whenever it comes; it is never lost to a run that was not ready to hear it."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from deployments.free_ports import free_ports
+from deployments.prefect_server import PrefectServer, auth_string
+from pipeline.stages import Stage
+from pipeline.store import inbox, waits
+from tests.support.product import Product, running_product
+
+
+def passed_once(product: Product, key: str, *, actor: str = "ada") -> None:
+    """The item went on, on exactly one decision, and nothing is left to be heard."""
+    item = product.until(
+        lambda: (i := product.item(key)) and i.stage is not Stage.ANALYSIS and i, what="architecture", within_s=90
+    )
+    assert product.moves(key).count("architecture") == 1
+    [decision] = product.read(lambda s: waits.decisions(s, item.id))
+    assert (decision.actor, decision.commit) == (actor, item.approved)
+    assert product.read(lambda s: inbox.unconsumed(s, key)) == []
+
+
+def suspended(product: Product, key: str) -> str:
+    wait = product.until(lambda: product.wait(key), what="the approval wait")
+    product.until(lambda: product.run_of(wait.flow_run_id).state.name == "Suspended", what="the suspended run")
+    return str(wait.flow_run_id)
+
+
+def test_a_decision_two_seconds_before_the_run_suspends(product: Product) -> None:
+    product.sandbox.delay("telegram", 3, n=1)
+    key = product.start_item(project="PA")
+    product.until(lambda: product.wait(key), what="the approval wait")
+    product.sandbox.move_card(key, "Approved")
+    passed_once(product, key)
+
+
+def test_a_decision_at_the_moment_the_run_suspends(product: Product) -> None:
+    key = product.start_item(project="PB")
+    wait = product.until(lambda: product.wait(key), what="the approval wait")
+    for _ in range(200):
+        if product.run_of(wait.flow_run_id).state.name != "Running":
+            break
+        time.sleep(0.01)
+    product.sandbox.move_card(key, "Approved")
+    passed_once(product, key)
+
+
+def test_the_same_decision_twice(product: Product) -> None:
+    key = product.start_item(project="PC")
+    suspended(product, key)
+    product.sandbox.duplicate_webhooks(2, peer="plane")
+    product.sandbox.move_card(key, "Approved")
+    product.sandbox.move_card(key, "In Review")
+    product.sandbox.move_card(key, "Approved")
+    passed_once(product, key)
+
+
+def test_a_decision_whose_wake_is_lost_is_found_by_the_tick(product: Product) -> None:
+    key = product.start_item(project="PD")
+    suspended(product, key)
+    [automation] = product.prefect(lambda c: c.find_automation_named("orch: an answer resumes its run"))
+    product.prefect(lambda c: c.pause_automation(automation.id))
+    try:
+        product.sandbox.move_card(key, "Approved")
+        item = product.item(key)
+        assert item is not None
+        product.until(lambda: product.read(lambda s: waits.decisions(s, item.id)), what="the decision")
+        product.tick()
+        passed_once(product, key)
+    finally:
+        product.prefect(lambda c: c.resume_automation(automation.id))
+
+
+@pytest.mark.timeout(240)
+def test_a_decision_after_the_prefect_server_was_killed_and_started_again(tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    server = PrefectServer(home, free_ports(1)[0], auth_string(home / "auth"))
+    process = start(server)
+    try:
+        with running_product(tmp_path / "p", server) as product:
+            key = product.start_item()
+            suspended(product, key)
+            process.kill()
+            process.wait()
+            product.sandbox.move_card(key, "Approved")
+            item = product.item(key)
+            assert item is not None
+            product.until(lambda: product.read(lambda s: waits.decisions(s, item.id)), what="the decision")
+            process = start(server)
+            passed_once(product, key)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def start(server: PrefectServer) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        server.command,
+        env=server.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
