@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/orch demo $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from deployments import cli
 from deployments.sandbox.client import SandboxClient
@@ -155,7 +154,7 @@ def test_an_actor_without_a_name_is_told_by_number(desk: Desk, monkeypatch: pyte
     def nameless() -> str:
         raise KeyError("uid not found")
 
-    monkeypatch.setattr(cli.getpass, "getuser", nameless)
+    monkeypatch.setattr("getpass.getuser", nameless)
     item = desk.item()
     desk.asks(item, WaitKind.APPROVAL)
     assert orch("approve", item.key).exit_code == 0

@@ -140,5 +140,5 @@ def test_the_overview_has_the_newest_first_with_what_each_waits_for(desk: Desk) 
 
 def test_a_database_that_was_never_made_is_a_sentence(desk: Desk, tmp_path: Path) -> None:
     elsewhere = desk.settings.model_copy(update={"state_dir": tmp_path / "elsewhere"})
-    with pytest.raises(Refused, match="There is no database of Orch at sqlite:.*`orch up` makes it"):
+    with pytest.raises(Refused, match=r"There is no database of Orch at sqlite:.*`orch up` makes it"):
         operator.overview(elsewhere)

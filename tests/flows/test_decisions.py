@@ -62,7 +62,7 @@ def test_the_same_decision_twice(product: Product) -> None:
 def test_a_decision_whose_wake_is_lost_is_found_by_the_tick(product: Product) -> None:
     key = product.start_item(project="PD")
     suspended(product, key)
-    [automation] = product.prefect(lambda c: c.find_automation_named("orch: an answer resumes its run"))
+    [automation] = product.prefect(lambda c: c.read_automations_by_name("orch: an answer resumes its run"))
     product.prefect(lambda c: c.pause_automation(automation.id))
     try:
         product.sandbox.move_card(key, "Approved")

@@ -7,6 +7,7 @@ must have no threads.
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -90,6 +91,7 @@ def fork(work: Callable[[], None], log: Path) -> int:
 
 def _child(work: Callable[[], None], log: Path) -> NoReturn:
     code = 0
+    logging.disable(logging.INFO)
     try:
         os.setsid()
         sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

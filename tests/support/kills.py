@@ -195,7 +195,7 @@ class Stand:
         root = make_services(self.settings)
         claimed = ownership.claim(root, self.key, self.item.stage, "the next run")
         assert isinstance(claimed, ownership.Claimed), claimed
-        ownership.release(root.store, claimed, root.now())
+        ownership.release(root.store, claimed, root.now(), in_order=True)
         root.store.dispose()
 
     def deliver_all(self) -> None:

@@ -107,7 +107,7 @@ class Product:
         assert item is not None
         return [str(t.to_stage) for t in self.store.read(items.history, item.id)]
 
-    def until(self, seen: Callable[[], Any], *, within_s: float = 60, what: str = "") -> Any:
+    def until(self, seen: Callable[[], Any], *, within_s: float = 150, what: str = "") -> Any:
         """Wait until `seen` gives something true, and give that."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -143,7 +143,7 @@ class Product:
 
         return str(self.prefect(start))
 
-    def ended(self, run_id: str, *, within_s: float = 60) -> Any:
+    def ended(self, run_id: str, *, within_s: float = 150) -> Any:
         """The run's final state."""
         run = self.until(
             lambda: (r := self.run_of(run_id)).state.is_final() and r, within_s=within_s, what=f"end of {run_id}"
@@ -273,7 +273,7 @@ async def _registered(settings: Settings) -> None:
     """Register as `orch up` does; blocks of an earlier product on the same server are replaced."""
     for block in (PlaneWorkspace, GiteaServer, CodingAgent, TelegramNotification):
         with contextlib.suppress(ValueError):
-            await block.adelete(f"{block.get_block_type_slug()}/{BLOCK}")
+            await block.adelete(BLOCK)
     telegram = await ensure_blocks(settings)
     async with get_client() as client:
         await register(

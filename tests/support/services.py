@@ -26,7 +26,6 @@ from deployments.sandbox.views import CardView
 from pipeline.clients.gitea import GiteaClient
 from pipeline.clients.plane import PlaneClient
 from pipeline.clients.telegram import TelegramClient
-from pipeline.inbound.signature import sign
 from pipeline.messages import Texts
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.projects import Project
@@ -142,7 +141,15 @@ class Desk:
 
     def move(self, item: WorkItem, to: Stage, **columns: Any) -> WorkItem:
         return self.store.write(
-            items.move, item, to, actor="orch", reason="green", run=None, token=None, now=self.clock.now, **columns
+            items.move,  # type: ignore[arg-type]  # mypy: a ParamSpec with **changes
+            item,
+            to,
+            actor="orch",
+            reason="green",
+            run=None,
+            token=None,
+            now=self.clock.now,
+            **columns,
         )
 
     def asks(self, item: WorkItem, kind: WaitKind, *, commit: str = "a" * 40, run: str | None = None) -> Wait:
@@ -248,54 +255,3 @@ async def until(seen: Callable[[], Any], *, within_s: float = 15, what: str = ""
         while not (found := await asyncio.to_thread(seen)):  # noqa: ASYNC110  what is looked at sets no event
             await asyncio.sleep(0.02)
     return found
-
-
-# --- webhooks as Plane and Gitea write them
-
-
-def plane_moved(
-    desk: Desk, card: CardView, state: str, *, actor_id: str = "ada-id", actor: str = "ada", state_id: str = ""
-) -> bytes:
-    """Plane's delivery about a card that a person moved to a state; another one each time it is called."""
-    data = {
-        "id": card.id,
-        "project": str(desk.project.plane_project),
-        "state": {"id": state_id or desk.states()[state], "name": state, "group": "started"},
-        "name": card.title,
-        "sequence_id": int(card.key.rpartition("-")[2]),
-        "updated_at": str(uuid4()),
-    }
-    activity = {"field": "state_id", "actor": {"id": actor_id, "display_name": actor}}
-    return json.dumps({"event": "issue", "action": "updated", "data": data, "activity": activity}).encode()
-
-
-def plane_commented(desk: Desk, card: CardView, text: str, *, actor_id: str = "ada-id") -> bytes:
-    """Plane's delivery about a new comment."""
-    data = {"id": str(uuid4()), "issue": card.id, "project": str(desk.project.plane_project)}
-    data |= {"comment_html": f"<p>{text}</p>", "actor": actor_id}
-    activity = {"actor": {"id": actor_id, "display_name": "ada"}}
-    return json.dumps({"event": "issue_comment", "action": "created", "data": data, "activity": activity}).encode()
-
-
-def gitea_status(sha: str, *branches: str, state: str = "success", repository: str = "acme/shop") -> bytes:
-    """Gitea's delivery about a finished commit status, reported under Orch's own user as CI often is."""
-    told = {"repository": {"full_name": repository}, "sha": sha, "state": state, "context": "ci"}
-    told |= {"sender": {"login": "orch-bot"}, "branches": [{"name": branch} for branch in branches]}
-    return json.dumps(told).encode()
-
-
-def plane_headers(settings: Settings, body: bytes) -> dict[str, str]:
-    """The headers that Plane sends with a body."""
-    return {
-        "Content-Type": "application/json",
-        "X-Plane-Signature": sign(body, settings.plane_webhook_secret.get_secret_value()),
-    }
-
-
-def gitea_headers(settings: Settings, body: bytes, event: str) -> dict[str, str]:
-    """The headers that Gitea sends with a body."""
-    return {
-        "Content-Type": "application/json",
-        "X-Gitea-Event-Type": event,
-        "X-Gitea-Signature": sign(body, settings.gitea_webhook_secret.get_secret_value()),
-    }

@@ -16,15 +16,8 @@ from pipeline.stages import Stage
 from pipeline.store import inbox, outbox, waits
 from tasks.inbox import Own, Received, identify, receive, resolve, resolve_pending
 from tasks.outbox import deliver
-from tests.support.services import (
-    Desk,
-    gitea_headers,
-    gitea_status,
-    open_desk,
-    plane_commented,
-    plane_headers,
-    plane_moved,
-)
+from tests.support.hooks import gitea_headers, gitea_status, plane_commented, plane_headers, plane_moved
+from tests.support.services import Desk, open_desk
 
 OWN = Own("bot-id", "orch-bot")
 NEW_STATE = "5e1f2a00-0000-4000-8000-000000000000"
