@@ -71,7 +71,8 @@ async def test_standard_input_is_the_given_file_or_empty(tmp_path: Path) -> None
 
 async def test_the_signals_of_a_command_are_at_their_defaults(tmp_path: Path) -> None:
     await shell(tmp_path, "grep SigIgn /proc/self/status")
-    assert (tmp_path / "log").read_text().split() == ["SigIgn:", "0" * 16]
+    ignored = int((tmp_path / "log").read_text().split()[1], 16)
+    assert ignored & 0x7FFF_FFFF == 0  # signals 1 to 31; 32 and 33 are the C library's own
 
 
 @pytest.mark.parametrize(

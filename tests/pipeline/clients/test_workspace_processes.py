@@ -1,7 +1,9 @@
 """Several processes on one mirror, and processes killed in the middle."""
 
 import multiprocessing
+import os
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,17 @@ import pytest
 from pipeline.clients.process import identity
 from pipeline.model import Landed, MovedOn, Pushed, Rebased
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
+
+
+def child(work: Callable[..., object], *arguments: object) -> None:
+    """Do `work` in a forked child and end at once: what the test's process runs at its own end is not for the child."""
+    try:
+        work(*arguments)
+    except BaseException:  # noqa: BLE001  told, and then the child must not go on as a second test process
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
 
 FORK = multiprocessing.get_context("fork")  # from a warm parent: importing everything anew takes longer than the test
 
@@ -51,7 +64,7 @@ def work(origin: Origin, number: int) -> None:
 
 
 def test_items_in_several_processes_do_not_disturb_one_another(origin: Origin) -> None:
-    processes = [FORK.Process(target=work, args=(origin, number)) for number in range(1, 5)]
+    processes = [FORK.Process(target=child, args=(work, origin, number)) for number in range(1, 5)]
     for process in processes:
         process.start()
     origin.commit({"meanwhile.txt": "x"})
@@ -76,7 +89,7 @@ def test_of_two_that_land_at_once_one_does(origin: Origin, tmp_path: Path) -> No
     for number in (1, 2):
         change(workspace, {f"{number}.txt": "x"}, f"WID-{number}", f"feature/WID-{number}-x")
         workspace.push(f"WID-{number}", f"feature/WID-{number}-x", expected=None)
-    processes = [FORK.Process(target=land, args=(origin, number, base, tmp_path)) for number in (1, 2)]
+    processes = [FORK.Process(target=child, args=(land, origin, number, base, tmp_path)) for number in (1, 2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -100,7 +113,7 @@ def keep_working(origin: Origin, onto: list[str]) -> None:
 def test_what_a_killed_process_left_is_put_right(origin: Origin, after_s: float) -> None:
     easy = origin.commit({"more.txt": "x"})
     hard = origin.commit({"app.txt": "theirs\n"})
-    worker = FORK.Process(target=keep_working, args=(origin, [easy, hard]))
+    worker = FORK.Process(target=child, args=(keep_working, origin, [easy, hard]))
     worker.start()
     time.sleep(after_s)
     worker.kill()
@@ -129,7 +142,13 @@ def test_a_push_dies_with_its_process_and_may_be_repeated(origin: Origin, tmp_pa
     tip = change(workspace, {"a.txt": "a"})
     pid = tmp_path / "pid"
     origin.hook("pre-receive", f"echo $$ > {pid}; exec sleep 60")
-    worker = FORK.Process(target=push, args=(origin,))
+    worker = FORK.Process(
+        target=child,
+        args=(
+            push,
+            origin,
+        ),
+    )
     worker.start()
     assert becomes(lambda: pid.exists() and pid.read_text().endswith("\n"))
     worker.kill()
@@ -146,7 +165,7 @@ def run_tests(origin: Origin, script: str, log: Path) -> None:
 
 def test_a_test_run_dies_with_its_process_and_is_swept_up(origin: Origin, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    worker = FORK.Process(target=run_tests, args=(origin, "sleep 60 & echo $!; wait", log))
+    worker = FORK.Process(target=child, args=(run_tests, origin, "sleep 60 & echo $!; wait", log))
     worker.start()
     assert becomes(lambda: log.exists() and log.read_text().endswith("\n"))
     worker.kill()
@@ -159,7 +178,7 @@ def test_a_test_run_dies_with_its_process_and_is_swept_up(origin: Origin, tmp_pa
 def test_a_running_test_run_is_not_swept_up(origin: Origin, tmp_path: Path) -> None:
     log, go_on = tmp_path / "log", tmp_path / "go-on"
     script = f"echo started; while ! [ -e {go_on} ]; do sleep 0.05; done; cat app.txt"
-    worker = FORK.Process(target=run_tests, args=(origin, script, log))
+    worker = FORK.Process(target=child, args=(run_tests, origin, script, log))
     worker.start()
     assert becomes(lambda: log.exists() and "started" in log.read_text())
     run_tests(origin, "true", tmp_path / "other")
