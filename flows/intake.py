@@ -1,11 +1,11 @@
 """A card that was moved to To Analyse becomes a work item, once, however many ask."""
 
-from pipeline.branches import branch_name
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from sqlmodel import Session
 
+from pipeline.branches import branch_name
 from pipeline.errors import Refused
 from pipeline.messages import as_comment
 from pipeline.model import Answer, GateResult, TrackerItem, WorkItem
