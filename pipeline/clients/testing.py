@@ -70,12 +70,13 @@ class TestRunner:
         try:
             yield folder
         finally:
-            remove_folder(folder)
+            with self._one_at_a_time():
+                remove_folder(folder)
             owned.release()
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        """A sweep must not see a new folder before its lock is held."""
+        """A sweep must see no folder whose lock is not held yet, nor one whose lock file is gone already."""
         with only_one(self.folder / "folders.lock", patience_s=LOCK_PATIENCE_S, what=f"The folder {self.folder}"):
             yield
 

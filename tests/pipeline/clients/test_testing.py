@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,4 +104,17 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next(origin: Origin, tmp_p
     write(killed, {"checkout/file": "x", "owned.lock": ""})
     workspace = origin.workspace("true")
     assert workspace.run_tests(workspace.fetch(), log=tmp_path / "log").passed
+    assert leftovers(origin) == []
+
+
+def test_runs_that_end_while_others_sweep_do_not_meet(origin: Origin, tmp_path: Path) -> None:
+    origin.commit({f"docs/work-items/{number}/report.md": "text" for number in range(200)})
+    workspace = origin.workspace("true")
+    commit = workspace.fetch()
+
+    def run(number: int) -> bool:
+        return workspace.run_tests(commit, log=tmp_path / f"log-{number}").passed
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(run, range(60)))
     assert leftovers(origin) == []
