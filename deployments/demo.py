@@ -31,6 +31,9 @@ from pipeline.store.engine import Store
 ITEM_S = 240
 """Seconds an item may take before the demo gives up."""
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
 PROJECT = "SHOP"
 REPOSITORY = "acme/shop"
 
@@ -53,6 +56,7 @@ async def demo(name: str, *, stay: bool, as_json: bool, keep: Path | None) -> in
 
 async def _demo(console: Console, scenario: Scenario, state: Path, *, stay: bool, as_json: bool) -> int:
     console.print(f"[bold]Orch demo[/] · {scenario.name}: {scenario.tells}\nState and logs: {state}")
+    told: Report | None = None  # stays so when a signal leaves the block early
     with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
         async with _everything(console, scenario, state) as (sandbox, settings, running):
             keys = await asyncio.to_thread(_open_cards, console, sandbox, scenario)
@@ -63,6 +67,9 @@ async def _demo(console: Console, scenario: Scenario, state: Path, *, stay: bool
             _say(console, told, running, as_json=as_json)
             if stay:
                 await _stay(console, sandbox, person, Store(settings.store_url))
+    if told is None:
+        console.print("Interrupted; everything that was started is stopped.")
+        return INTERRUPTED
     return 0 if told.good else 1
 
 

@@ -5,13 +5,16 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SettingsError
 from pipeline.stages import Status
+
+Probe = str | tuple[str, ...]
+"""How a running service is asked: an HTTP address, or a command as an argument list; empty: not at all."""
 
 DEFAULT_STATE_NAMES: dict[str, Status] = {
     "to analyse": Status.TO_ANALYSE,
@@ -47,9 +50,96 @@ class Project(BaseModel):
         default="forge",
         description="`forge`: development is left on the forge's combined commit status; `own`: on Orch's own test run.",
     )
+    repeat_red_tests: bool = Field(
+        default=False, description="Run red tests once more, for projects with flaky ones; both results are recorded."
+    )
+    junit_xml: str = Field(
+        default="", description="JUnit XML that the test command writes, as a path in the checkout; names failing tests."
+    )
+
+    # --- change integrity
+    integrity_files: tuple[str, ...] = Field(
+        default=(),
+        description="Globs of further files that a change may not touch without a person's word, such as `deploy/**`.",
+    )
+
+    # --- coverage
+    coverage_command: tuple[str, ...] = Field(
+        default=(), description="Runs the tests with coverage and writes `coverage_xml`; empty: not compared."
+    )
+    coverage_xml: str = Field(
+        default="coverage.xml", description="Cobertura XML that the coverage command writes, as a path in the checkout."
+    )
+    coverage_tolerance: float = Field(
+        default=0, ge=0, le=100, description="Percentage points that coverage may fall below the baseline."
+    )
+
+    # --- staging
+    artifact: str = Field(
+        default="", description="Name of what staging builds, given to hooks as ORCH_ARTIFACT; `{revision}` is replaced."
+    )
+    staging_deploy: tuple[str, ...] = Field(
+        default=(), description="Builds the artifact from ORCH_EXPECTED_REVISION and runs it on staging."
+    )
+    staging_probe: Probe = Field(
+        default=(), description="Says which revision staging runs: an HTTP address or a command, as for `health_probe`."
+    )
+    staging_check: tuple[str, ...] = Field(default=(), description="Checks staging; exit code 0 is healthy.")
+
+    # --- production
+    deploy_hook: tuple[str, ...] = Field(
+        default=(), description="Brings the artifact of ORCH_EXPECTED_REVISION to production; must bear repetition."
+    )
+    health_probe: Probe = Field(
+        default=(),
+        description="Says whether production is healthy and which revision serves: an HTTP address that answers 200 with "
+        'JSON `{"revision": "..."}`, or a command that prints the revision as its last line.',
+    )
+    rollback_hook: tuple[str, ...] = Field(
+        default=(), description="Brings ORCH_EXPECTED_REVISION (the one before) back to production."
+    )
+    hook_timeout_s: float = Field(default=1800, gt=0, description="Seconds that any hook or check may take.")
+    probe_timeout_s: float = Field(default=10, gt=0, description="Seconds that one probe may take.")
+    verify_within_s: float = Field(
+        default=60, ge=0, description="Seconds after the deploy hook within which the probe must see the new revision."
+    )
+    monitor_window_s: float = Field(
+        default=0, ge=0, description="Seconds that production is watched after a deploy; 0: not at all."
+    )
+    monitor_interval_s: float = Field(default=30, gt=0, description="Seconds between two probes of the window.")
+    monitor_failures: int = Field(default=3, ge=1, description="Unhealthy probes in a row that count as degraded.")
+    revert_when_degraded: bool = Field(
+        default=False, description="Revert the change on the default branch, through the merge gate, when it degrades."
+    )
+    self_hosting: bool = Field(
+        default=False, description="This repository is Orch's own: its deploy hook restarts Orch, so it runs detached."
+    )
+
     states: dict[str, Status] = Field(
         default_factory=dict, description="State names that Orch does not know by itself -> logical key."
     )
+
+    @field_validator("staging_probe", "health_probe")
+    @classmethod
+    def _http_or_command(cls, value: Probe) -> Probe:
+        if isinstance(value, str) and value and not value.startswith(("http://", "https://")):
+            raise ValueError("is neither an http(s) address nor an argument list")
+        return value
+
+    @model_validator(mode="after")
+    def _hooks_fit_together(self) -> Self:
+        needs = (
+            ("staging_deploy", "staging_probe", "or nobody can tell what runs on staging"),
+            ("deploy_hook", "health_probe", "or nobody can tell what serves production"),
+            ("rollback_hook", "deploy_hook", "there is nothing to roll back otherwise"),
+            ("revert_when_degraded", "monitor_window_s", "nothing is watched otherwise"),
+            ("monitor_window_s", "health_probe", "there is nothing to look at otherwise"),
+            ("self_hosting", "deploy_hook", "its deploy is what makes it special"),
+        )
+        for setting, needed, why in needs:
+            if getattr(self, setting) and not getattr(self, needed):
+                raise ValueError(f"{setting} needs {needed}: {why}")
+        return self
 
     @field_validator("default_branch")
     @classmethod
@@ -57,6 +147,10 @@ class Project(BaseModel):
         if value.startswith("-") or ".." in value or any(c in value for c in " ~^:?*[\\"):
             raise ValueError("is not a branch name")
         return value
+
+    def artifact_of(self, revision: str) -> str:
+        """What ORCH_ARTIFACT says for a revision."""
+        return self.artifact.replace("{revision}", revision)
 
     @property
     def merge_limit(self) -> str:
