@@ -136,7 +136,10 @@ class PrefectServer:
     @property
     def command(self) -> tuple[str, ...]:
         """The argument list of the server's process."""
-        return (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(self.port))
+        return (
+            *(sys.executable, "-m", "deployments.prefect_main"),
+            *("server", "start", "--host", HOST, "--port", str(self.port)),
+        )
 
     def environment(self, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
         """The whole environment of the server's process; none of Orch's own settings or secrets reach it."""

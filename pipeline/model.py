@@ -394,11 +394,16 @@ class MergeAttempt:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A card now stands in this state; which signal that is depends on the project's states."""
+    """A card now stands in this state; which signal that is depends on the project's states.
+
+    `moved_to` is the state that the change itself led to, where that is told; it differs when the card has been moved
+    on before the delivery was written.
+    """
 
     state_id: str
     state_name: str
     state_group: str
+    moved_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ No state id is ever written into code: names come from the project's own list, w
 time to live, and at once for an id that is not in it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pipeline.errors import OrchError, Unavailable
@@ -65,10 +65,20 @@ class StateList:
         own = {self.project.status_of(state.name): state.id for state in reversed(self.states)}
         return next((own[key] for key in (status, *DEGRADED.get(status, ())) if key in own), None)
 
-    def signal(self, change: StateChange) -> Signal | None:
-        """What a card's arrival in a state means. `KeyError` when the list does not have the state."""
-        status = self.status(change.state_id)
-        if status is Status.IN_PROGRESS and self.id_of(Status.TO_ANALYSE) == change.state_id:
+    def signal(self, change: StateChange, *, ours: Collection[Status] = ()) -> Signal | None:
+        """What a card's move means. `KeyError` when the list does not have the state that the card stands in.
+
+        Where the card has moved on since, the newer state counts, unless it is one of `ours`, the statuses that Orch
+        itself may just have shown: then nobody has taken the word back that the move was.
+        """
+        told = self._signal_of(change.state_id)
+        if told is None and self.knows(change.moved_to) and change.state_id in {self.id_of(status) for status in ours}:
+            return self._signal_of(change.moved_to)
+        return told
+
+    def _signal_of(self, state_id: str) -> Signal | None:
+        status = self.status(state_id)
+        if status is Status.IN_PROGRESS and self.id_of(Status.TO_ANALYSE) == state_id:
             return Signal.START_REQUESTED
         return SIGNALS.get(status) if status else None
 

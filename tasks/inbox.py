@@ -12,8 +12,9 @@ from pipeline.errors import OrchError, Unavailable
 from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
-from pipeline.states import StateList
-from pipeline.store import inbox, items, outbox, reactions
+from pipeline.stages import Status
+from pipeline.states import StateList, shown_for
+from pipeline.store import inbox, items, outbox, reactions, waits
 from pipeline.store.tables import WorkItemRow
 from tasks.services import Services
 
@@ -120,10 +121,10 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         return "", f"no project is {entry.project_ref}"
     if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
         return "", "our own change"
-    signal = entry.signal or _meaning(root, project, entry.state)
+    key = _item_key(session, project, entry)
+    signal = entry.signal or _meaning(session, root, project, entry.state, key)
     if signal is None:
         return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
-    key = _item_key(session, project, entry)
     if key is None:
         return "", f"{entry.item_ref} is no work item's"
     now = root.now()
@@ -149,13 +150,24 @@ def _ours(entry: InboundSignal, own: Own) -> bool:
     return entry.actor_id in (own.tracker_id, own.forge_login)
 
 
-def _meaning(root: Services, project: Project, change: StateChange | None) -> Signal | None:
+def _meaning(
+    session: Session, root: Services, project: Project, change: StateChange | None, key: str | None
+) -> Signal | None:
     if change is None:
         return None
     known: StateList | None = root.states.cached(project)
     if known is None or not known.knows(change.state_id):
         raise NotYet
-    return known.signal(change)
+    return known.signal(change, ours=_shown_by_us(session, key))
+
+
+def _shown_by_us(session: Session, key: str | None) -> set[Status]:
+    """What Orch shows on the item's card, or is about to."""
+    item = items.latest(session, key) if key else None
+    if item is None:
+        return set()
+    about_to = shown_for(item, waits.open_wait(session, item.id))
+    return {about_to, item.shown} if item.shown else {about_to}
 
 
 def _project(root: Services, ref: str) -> Project | None:

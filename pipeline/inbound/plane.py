@@ -1,6 +1,7 @@
 """Plane's webhooks, understood without any I/O. Shapes as measured on Plane Community 1.3.1."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -28,6 +29,7 @@ class _Actor(BaseModel):
 
 class _Activity(BaseModel):
     field: str | None = None
+    new_value: Any = None  # of another type for other fields
     actor: _Actor | None = None
 
 
@@ -132,18 +134,22 @@ def _updated(body: bytes) -> tuple[tuple[InboundSignal, ...], str]:
 
 
 def _state_signal(issue: _Issue, state: _State | str, activity: _Activity) -> InboundSignal:
-    # `data.state`, not `activity.new_value`: where they differ the card has moved on since, and `data` is newer.
-    # Older versions send the state's bare id.
+    # `data.state` is where the card stands by now, `activity.new_value` where this change led; with quick changes they
+    # differ. Older versions send the state's bare id.
     standing = _State(id=state) if isinstance(state, str) else state
     actor = activity.actor or _Actor(id="")
     return InboundSignal(
         project_ref=issue.project,
         item_ref=issue.id,
-        state=StateChange(standing.id, standing.name, standing.group),
+        state=StateChange(standing.id, standing.name, standing.group, _text(activity.new_value)),
         actor=actor.display_name,
         actor_id=actor.id,
         payload=_known(issue, activity),
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _known(issue: _Issue, activity: _Activity) -> dict[str, object]:

@@ -18,18 +18,26 @@ from tests.support.services import Desk, until
 
 
 def plane_moved(
-    desk: Desk, card: CardView, state: str, *, actor_id: str = "ada-id", actor: str = "ada", state_id: str = ""
-) -> bytes:
-    """Plane's delivery about a card that a person moved to a state; another one each time it is called."""
+    desk: Desk, card: CardView, state: str, *, actor_id: str = "ada-id", actor: str = "ada", state_id: str = "",
+    stands_in: str = "",
+) -> bytes:  # fmt: skip
+    """Plane's delivery about a card that a person moved to a state; another one each time it is called.
+
+    `stands_in` is the state in which it stands when the delivery is written, if it has been moved on before.
+    """
     data = {
         "id": card.id,
         "project": str(desk.project.plane_project),
-        "state": {"id": state_id or desk.states()[state], "name": state, "group": "started"},
+        "state": {"id": state_id or desk.states()[stands_in or state], "name": stands_in or state, "group": "started"},
         "name": card.title,
         "sequence_id": int(card.key.rpartition("-")[2]),
         "updated_at": str(uuid4()),
     }
-    activity = {"field": "state_id", "actor": {"id": actor_id, "display_name": actor}}
+    activity = {
+        "field": "state_id",
+        "new_value": state_id or desk.states()[state],
+        "actor": {"id": actor_id, "display_name": actor},
+    }
     return json.dumps({"event": "issue", "action": "updated", "data": data, "activity": activity}).encode()
 
 

@@ -106,6 +106,23 @@ def test_an_approval_is_one_decision_one_wake_and_one_event_for_the_waiting_run(
     assert desk.again(item).version == item.version
 
 
+def test_an_approval_counts_although_our_own_showing_of_the_wait_overtook_it_on_the_board(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    desk.asks(item, WaitKind.APPROVAL, commit="c" * 40)
+    plane_says(desk, plane_moved(desk, card, "Approved", stands_in="In Review"))
+    assert [d.choice for d in desk.store.read(waits.decisions, item.id)] == ["approve"]
+
+
+@pytest.mark.parametrize("newer", ["Backlog", "Rejected"])
+def test_a_person_who_moves_the_card_on_takes_an_approval_back(desk: Desk, newer: str) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    desk.asks(item, WaitKind.APPROVAL, commit="c" * 40)
+    plane_says(desk, plane_moved(desk, card, "Approved", stands_in=newer))
+    assert "approve" not in [d.choice for d in desk.store.read(waits.decisions, item.id)]
+
+
 def test_a_decision_and_its_delivery_are_stored_together_or_not_at_all(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

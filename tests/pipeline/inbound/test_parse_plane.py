@@ -115,14 +115,14 @@ def test_a_repeated_attempt_has_the_same_digest_and_another_delivery_has_not(rec
     assert parse(body).digest == parse(body).digest != parse(other).digest
 
 
-def test_where_the_card_has_moved_on_since_its_newer_state_counts() -> None:
+def test_where_the_card_has_moved_on_since_both_states_are_told() -> None:
     (signal,) = parse(moved(state={"id": "newer", "name": "Done", "group": "completed"})).signals
-    assert signal.state == StateChange("newer", "Done", "completed")
+    assert signal.state == StateChange("newer", "Done", "completed", "s")
 
 
 def test_a_bare_state_id_of_older_versions_has_no_name() -> None:
     (signal,) = parse(moved(state="s")).signals
-    assert signal.state == StateChange("s", "", "")
+    assert signal.state == StateChange("s", "", "", "s")
     assert signal.payload == {"field": "state"}
 
 
