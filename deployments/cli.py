@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deployments.demo_scenarios import SCENARIOS
+from deployments.staging_check.mode import Mode
 from pipeline.errors import OrchError
 from pipeline.settings import Settings
 
@@ -35,7 +37,7 @@ def up() -> None:
 
 @app.command()
 def demo(
-    scenario: Annotated[str, typer.Option(help="happy, two-conflicting or green-alone-red-together.")] = "happy",
+    scenario: Annotated[str, typer.Option(help=f"One of {', '.join(SCENARIOS)}.")] = "happy",
     stay: Annotated[bool, typer.Option("--stay", help="Leave everything up for you to move the next card.")] = False,
     as_json: AsJson = False,
     keep: Annotated[Path | None, typer.Option(help="Folder for the demo's state; kept afterwards.")] = None,
@@ -100,6 +102,20 @@ def retry(key: Key) -> None:
     typer.echo(_guarded(lambda: run(Settings(), key, _actor())))
 
 
+@app.command("staging-check")
+def staging_check(
+    mode: Annotated[Mode, typer.Option(help="stub: the scripted agent need only start; live: the real one works.")] = (
+        Mode.STUB
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Ten checks of the running staging stand; the exit code is how many failed, 11 when nothing was checked."""
+    from deployments.staging_check.command import REFUSED
+    from deployments.staging_check.command import staging_check as run
+
+    raise typer.Exit(_run(run(mode, as_json=as_json), code=REFUSED))
+
+
 def _decide(key: str, signal: str, text: str) -> None:
     from deployments.operator import signal as run
 
@@ -113,18 +129,19 @@ def _actor() -> str:
         return f"cli:{os.getuid()}"
 
 
-def _guarded(work: Callable[[], T]) -> T:
+def _guarded(work: Callable[[], T], *, code: int = 1) -> T:
     try:
         return work()
     except OrchError as error:
-        _fail(str(error))
+        _fail(str(error), code)
     except ValidationError as error:
-        _fail(_wrong_settings(error))
+        _fail(_wrong_settings(error), code)
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def _run(work: Coroutine[Any, Any, T], *, code: int = 1) -> T:
+    """What the work gives; the exit code is `code` when it raises what a person can mend."""
     try:
-        return _guarded(lambda: asyncio.run(work))
+        return _guarded(lambda: asyncio.run(work), code=code)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -140,10 +157,10 @@ def _wrong_settings(error: ValidationError) -> str:
     return "\n".join(told)
 
 
-def _fail(sentence: str) -> NoReturn:
+def _fail(sentence: str, code: int) -> NoReturn:
     console = Console(stderr=True, soft_wrap=True)
     console.print("[bold red]orch:[/]", escape(sentence), highlight=False)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from prefect.settings import PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
@@ -23,6 +24,7 @@ from deployments.processes import Supervisor
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
 from deployments.sandbox.running import running_sandbox
+from deployments.sandbox.stand_settings import stand_settings
 from deployments.stack import Running, start
 from pipeline.errors import CouldNotRun, SettingsError
 from pipeline.settings import Settings
@@ -60,10 +62,10 @@ async def _demo(console: Console, scenario: Scenario, state: Path, *, stay: bool
     with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
         async with _everything(console, scenario, state) as (sandbox, settings, running):
             keys = await asyncio.to_thread(_open_cards, console, sandbox, scenario)
-            person = Person(sandbox, console)
+            person = Person(sandbox, console, scenario)
             watch = Watch(Store(settings.store_url), keys, console, person)
-            await watch.until_all_have_ended(within_s=ITEM_S * len(keys))
-            told = await asyncio.to_thread(report, sandbox, settings, keys, state)
+            await watch.until_all_have_ended(scenario.ended, within_s=ITEM_S * len(keys))
+            told = await asyncio.to_thread(report, sandbox, settings, scenario, keys, state)
             _say(console, told, running, as_json=as_json)
             if stay:
                 await _stay(console, sandbox, person, Store(settings.store_url))
@@ -83,7 +85,8 @@ async def _everything(
         running_sandbox(state / "sandbox") as sandbox,
         Supervisor(state / "logs") as supervisor,
     ):
-        settings = sandbox_settings(sandbox, scenario.file, state / "orch", port)
+        project = {**stand_settings(sandbox.url, REPOSITORY), **scenario.project}
+        settings = sandbox_settings(sandbox, scenario.file, state / "orch", port, project=project)
         sandbox.plane_webhook(
             f"http://127.0.0.1:{port}/webhooks/plane", settings.plane_webhook_secret.get_secret_value()
         )
@@ -97,22 +100,35 @@ async def _everything(
         yield sandbox, settings, running
 
 
-def sandbox_settings(sandbox: SandboxClient, scenario: Path, state: Path, port: int, **changes: Any) -> Settings:
-    """Settings for a sandbox and its scripted agent; nothing of the user's own Orch is read."""
+def sandbox_settings(
+    sandbox: SandboxClient,
+    scenario: Path,
+    state: Path,
+    port: int,
+    *,
+    project: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
+) -> Settings:
+    """Settings for a sandbox and its scripted agent; nothing of the user's own Orch is read.
+
+    `project` is laid over the sandbox project's settings, `changes` over all others.
+    """
     options = Options()
-    project = {
+    registered = {
         "key": PROJECT,
         "plane_project": next(p.id for p in sandbox.state().projects if p.key == PROJECT),
         "repository": REPOSITORY,
         "test_command": list(options.test_command),
         "test_timeout_s": 120,
+        **project,
     }
     return Settings.model_validate(
         {
             **{name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()},
             "state_dir": state,
+            "stand": "staging",
             "port": port,
-            "projects_json": json.dumps([project]),
+            "projects_json": json.dumps([registered]),
             "plane_url": sandbox.plane_url,
             "plane_workspace": options.workspace,
             "plane_token": SecretStr(options.plane_bot_token),

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlmodel import Session
 
+from deployments.demo_scenarios import Scenario
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
 from pipeline.model import Answer, WorkItem
 from pipeline.settings import Settings
-from pipeline.stages import Stage
-from pipeline.store import evidence, items
+from pipeline.store import evidence, items, journal
 from pipeline.store.engine import Store
 
 
@@ -28,6 +28,7 @@ class ItemReport:
     moves: list[items.Transition]
     runs: list[evidence.AgentRun]
     gates: list[evidence.RecordedGate]
+    effects: list[journal.Effect]
 
     def as_json(self) -> dict[str, Any]:
         """The item as the demo's JSON has it."""
@@ -36,6 +37,9 @@ class ItemReport:
             "stage": self.item.stage,
             "landed_sha": self.item.landed,
             "tested_sha": self.tested_sha,
+            "deployed_revision": self.item.deployed,
+            "hold": self.item.hold_reason or None,
+            "effects": [{"effect": e.name, "outcome": e.outcome} for e in self.effects],
             "transitions": [
                 {"from": m.from_stage, "to": m.to_stage, "actor": m.actor, "reason": m.reason, "seconds": m.seconds}
                 for m in self.moves
@@ -59,8 +63,13 @@ class ItemReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole demo; `tips` is every commit that main ever was, with whether its tests pass."""
+    """The whole demo; `tips` is every commit that main ever was, with whether its tests pass.
 
+    `production` is the revision that serves at the end.
+    """
+
+    scenario: Scenario
+    production: str | None
     main_sha: str
     tips: list[tuple[str, bool]]
     items: list[ItemReport]
@@ -68,22 +77,29 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Everything is done, main was never broken, and what landed is what was tested."""
-        landed = all(i.item.stage is Stage.DONE and i.item.landed == i.tested_sha for i in self.items)
-        return (
-            landed and all(passed for _, passed in self.tips) and self.main_sha in {i.item.landed for i in self.items}
-        )
+        """Everything ended as the scenario says, main was never broken, and what landed is what was tested."""
+        landed = all(self.scenario.ended(i.item) and i.item.landed == i.tested_sha for i in self.items)
+        return landed and all(passed for _, passed in self.tips) and self._main_and_production_agree()
+
+    def _main_and_production_agree(self) -> bool:
+        """What serves is what main is; or, taken back, what both were at first (main by a commit that reverts)."""
+        if self.scenario.degrades:
+            reverted = all(any(e.name == "revert" and not e.open for e in i.effects) for i in self.items)
+            return reverted and self.production == self.tips[0][0]
+        deployed = all(i.item.deployed == i.item.landed for i in self.items)
+        return deployed and self.main_sha == self.production and self.main_sha in {i.item.landed for i in self.items}
 
     def as_json(self) -> dict[str, Any]:
         """The demo's one JSON object."""
         return {
             "main_sha": self.main_sha,
+            "production_revision": self.production,
             "main_tips": [{"sha": sha, "tests_passed": passed} for sha, passed in self.tips],
             "items": [item.as_json() for item in self.items],
         }
 
 
-def report(sandbox: SandboxClient, settings: Settings, keys: list[str], state: Path) -> Report:
+def report(sandbox: SandboxClient, settings: Settings, scenario: Scenario, keys: list[str], state: Path) -> Report:
     """Look at the repository itself, not at what Orch believes: every tip of main is checked out and tested."""
     tips = sandbox.repository().main_tips
     told = Store(settings.store_url).read(_items, keys)
@@ -93,7 +109,7 @@ def report(sandbox: SandboxClient, settings: Settings, keys: list[str], state: P
         checked = [(sha, _passes(clone, sha)) for sha in tips]
         stat = _git(clone, "diff", "--stat", tips[0], tips[-1])
         main = _git(clone, "rev-parse", "origin/main").strip()
-    return Report(main, checked, told, stat)
+    return Report(scenario, sandbox.stand("production").revision, main, checked, told, stat)
 
 
 def _items(session: Session, keys: list[str]) -> list[ItemReport]:
@@ -107,6 +123,7 @@ def _item(session: Session, item: WorkItem) -> ItemReport:
         moves=items.history(session, item.id),
         runs=evidence.agent_runs(session, item.id),
         gates=evidence.gates_of(session, item.key),
+        effects=journal.of_item(session, item.id),
     )
 
 
@@ -132,6 +149,9 @@ def print_report(console: Console, told: Report, ui_url: str) -> None:
     for each in told.items:
         same = "[green]=[/]" if each.item.landed == each.tested_sha else "[red]≠[/]"
         console.print(f"{each.item.key} {each.item.stage}: landed {each.item.landed} {same} tested {each.tested_sha}")
+        if each.item.hold_reason:
+            console.print(f"{each.item.key} is {each.item.hold}: {each.item.hold_reason}")
+    console.print(f"Production runs {told.production}")
     console.print(f"Runs: {ui_url}/runs")
 
 

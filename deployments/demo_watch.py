@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rich.console import Console
 from sqlmodel import Session
 
+from deployments.demo_scenarios import Scenario
 from deployments.sandbox.client import SandboxClient
 from pipeline.errors import CouldNotRun
 from pipeline.model import Answer, Wait, WaitKind, WorkItem
@@ -36,14 +38,29 @@ class Person:
 
     sandbox: SandboxClient
     console: Console
+    scenario: Scenario
     silent: bool = False
     _decided: set[int] = field(default_factory=set)
+    _broken: bool = False
 
-    def decide(self, item: WorkItem, wait: Wait) -> None:
-        """Move the card of an item that waits for a decision, once a wait."""
-        if self.silent or wait.id in self._decided or wait.kind not in MOVES:
+    def see(self, item: WorkItem, wait: Wait, *, others_are_done: bool) -> None:
+        """Do what the scenario has the person, or production, do about an item that waits."""
+        if self.scenario.degrades and wait.kind is WaitKind.MONITOR and not self._broken:
+            self._broken = True
+            self.console.print("[magenta]production[/] turns unhealthy")
+            self.sandbox.break_stand("production", "unhealthy")
+        if wait.kind.human and not self.scenario.holds_back(item, wait, others_are_done):
+            self._decide(item, wait)
+
+    def _decide(self, item: WorkItem, wait: Wait) -> None:
+        """Answer an item that waits for a decision, once a wait."""
+        if self.silent or wait.id in self._decided:
             return
         self._decided.add(wait.id)
+        if wait.kind not in MOVES:
+            self.console.print(f"[cyan]person[/]  reads {item.key} ({wait.sentence}) and comments: accept")
+            self.sandbox.comment(item.key, "accept")
+            return
         self.console.print(f"[cyan]person[/]  reads {item.key} ({wait.sentence}) and moves it to {MOVES[wait.kind]}")
         self.sandbox.move_card(item.key, MOVES[wait.kind])
 
@@ -69,13 +86,13 @@ class Watch:
         self._told: dict[str, int] = {}
         self._since = time.monotonic()
 
-    async def until_all_have_ended(self, *, within_s: float) -> None:
-        """Return when every item is done. Raises `CouldNotRun` when one is held or takes too long."""
+    async def until_all_have_ended(self, ended: Callable[[WorkItem], bool], *, within_s: float) -> None:
+        """Return when every item has `ended`. Raises `CouldNotRun` when one is held otherwise or takes too long."""
         while time.monotonic() - self._since < within_s:
             seen = await self._look()
-            if len(seen.items) == len(self._keys or []) and all(item.stage.terminal for item in seen.items):
+            if len(seen.items) == len(self._keys or []) and all(ended(item) for item in seen.items):
                 return
-            held = [item for item in seen.items if item.hold is not None]
+            held = [item for item in seen.items if item.hold is not None and not ended(item)]
             if held:
                 raise CouldNotRun(f"{held[0].key} is {held[0].hold}: {held[0].hold_reason}")
             await asyncio.sleep(LOOK_S)
@@ -93,8 +110,9 @@ class Watch:
         for item in seen.items:
             self._tell(item, seen)
             wait = seen.waits[item.id]
-            if wait is not None and wait.kind.human:
-                await asyncio.to_thread(self._person.decide, item, wait)
+            if wait is not None:
+                done = all(other.stage.terminal for other in seen.items if other.key != item.key)
+                await asyncio.to_thread(self._person.see, item, wait, others_are_done=done)
         return seen
 
     def _tell(self, item: WorkItem, seen: Seen) -> None:

@@ -65,7 +65,7 @@ def _signal(session: Session, settings: Settings, key: str, meant: Signal, text:
     now, item = _now(), _find(session, key)
     stored = inbox.signal(
         session, delivery_id=None, project=item.project, item_key=key, signal=meant, actor=actor,
-        payload={"text": text}, now=now,
+        payload={"text": text, "names_the_gate": True}, now=now,
     )  # fmt: skip
     followed = reactions.apply(session, stored, now, Texts(settings.language))
     return f"{key}: {followed or 'stored; it is applied when its run is done'}"

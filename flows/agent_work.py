@@ -1,10 +1,10 @@
 """What an agent stage does before its gates: the branch made ready, the agent's work once a visit, the push."""
 
 from flows.stage import Run
-from pipeline import decide
-from pipeline.decide import Ask, Outcome, RollBack
+from pipeline import decide, outcomes
 from pipeline.errors import StaleWrite
 from pipeline.model import AgentEnd, WaitKind
+from pipeline.outcomes import Ask, Outcome, RollBack
 from pipeline.stages import Stage
 from tasks import agents, branch
 
@@ -22,7 +22,7 @@ async def agent_work(run: Run) -> Run | Outcome:
     if done.question:
         return Ask(WaitKind.ANSWER, done.question, run.item.tip or "start")
     if done.end is not AgentEnd.FINISHED:
-        return decide.roll_back(
+        return outcomes.roll_back(
             run.item, run.item.stage, f"The {done.role} {done.end}: {done.sentence}", cap=run.root.caps
         )
     try:

@@ -1,38 +1,45 @@
-"""A person confirms, the validated commit lands, and what serves production is verified."""
+"""A person confirms, the validated commit lands, goes to production, is verified, and is watched for a while."""
+
+from datetime import timedelta
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
 from flows.deploy_staging import defer
-from flows.stage import Run, at_stage
-from pipeline.decide import Ask, Escalate, Outcome, RollBack, WaitFor
+from flows.stage import Run, at_stage, leave
 from pipeline.errors import CouldNotRun, Refused
 from pipeline.model import Landed, MovedOn, Protected, WaitKind
-from pipeline.stages import Stage
+from pipeline.monitoring import Watched
+from pipeline.outcomes import Advance, Ask, Block, Escalate, Outcome, RollBack, WaitFor
+from pipeline.stages import ROWS, Stage
 from pipeline.store import items, waits
-from tasks import landing
-from tasks.landing import Busy, merge_turn
+from tasks import landing, production, reverting
+from tasks.landing import Busy, MergeLock, merge_turn
 
 
-async def confirm_and_land(run: Run) -> Run | Outcome:
-    """Ask for the confirmation of exactly the validated commit, then land exactly that."""
+async def confirm_land_and_deploy(run: Run) -> Run | Outcome:
+    """Ask for the confirmation of exactly the validated commit, land exactly that, deploy it and watch it."""
     if run.item.landed is None:
-        if run.item.validated is None:
-            raise CouldNotRun(
-                f"{run.item.key} is at deploy without a validated commit; `orch retry` validates it again."
-            )
-        if not await _confirmed(run):
-            return Ask(WaitKind.CONFIRMATION, f"Deploy {run.item.validated[:12]} to production?", run.item.validated)
-        run = await run.again()
-        kept = await _land(run)
-        if kept is not None:
+        if (kept := await _confirm_and_land(run)) is not None:
             return kept
-    try:
-        await landing.mark_pull(run.item.key)
-    except Refused as error:  # the change has landed; what the pull request looks like keeps nobody from done
-        get_run_logger().warning("the pull request could not be marked: %s", error)
-    return await run.again()
+        run = await run.again()
+    await _tidy_up(run)
+    if not run.project.deploy_hook:
+        return await run.again()
+    if run.item.deployed != run.item.landed:
+        if (kept := await _deploy(run)) is not None:
+            return kept
+        run = await run.again()
+    return await _watch(run)
+
+
+async def _confirm_and_land(run: Run) -> Outcome | None:
+    if run.item.validated is None:
+        raise CouldNotRun(f"{run.item.key} is at deploy without a validated commit; `orch retry` validates it again.")
+    if not await _confirmed(run):
+        return Ask(WaitKind.CONFIRMATION, f"Deploy {run.item.validated[:12]} to production?", run.item.validated)
+    return await _land(await run.again())
 
 
 async def _confirmed(run: Run) -> bool:
@@ -48,11 +55,15 @@ async def _confirmed(run: Run) -> bool:
 
 
 async def _land(run: Run) -> Outcome | None:
-    """Land under the merge lock; None once the default branch is the validated commit."""
+    """Land under the merge lock, and begin the deploy under it; None once the default branch has the commit."""
     async with merge_turn(run.root, run.item, run.project) as turn:
         if isinstance(turn, Busy):
-            return await defer(run) or WaitFor(WaitKind.MERGE_TURN, turn.sentence, run.item.validated)
+            return await _busy(run, turn.sentence)
+        if (deploying := await run.root.store.aread(production.deploy_in_the_way, run.item)) is not None:
+            return await _busy(run, deploying)
         outcome = await landing.land(run.item.key, run.lease, turn)
+        if isinstance(outcome, Landed):
+            await production.begin(run.item.key, run.lease, turn)
     match outcome:
         case Landed():
             return None
@@ -60,6 +71,10 @@ async def _land(run: Run) -> Outcome | None:
             return _revalidate(run, found)
         case Protected(reason):
             raise Refused(f"The default branch cannot be moved: {reason} Allow Orch's user to push to it, then retry.")
+
+
+async def _busy(run: Run, sentence: str) -> Outcome:
+    return await defer(run) or WaitFor(WaitKind.MERGE_TURN, sentence, run.item.validated)
 
 
 def _revalidate(run: Run, found: str | None) -> Outcome:
@@ -70,7 +85,70 @@ def _revalidate(run: Run, found: str | None) -> Outcome:
     return RollBack(Stage.DEPLOY_STAGING, None, why, feedback="")
 
 
+async def _tidy_up(run: Run) -> None:
+    """What follows a landing whatever becomes of the deploy."""
+    await production.ratchet(run.item.key, run.lease)
+    try:
+        await landing.mark_pull(run.item.key)
+    except Refused as error:  # the change has landed; what the pull request looks like keeps nobody from done
+        get_run_logger().warning("the pull request could not be marked: %s", error)
+
+
+async def _deploy(run: Run) -> Outcome | None:
+    """Bring the landed commit to production and verify it; None once it is verified."""
+    if await reverting.was_reverted(run.root, run.item):
+        return Block("Its change was reverted on the default branch; write a new issue for another try.")
+    if (kept := await _begun(run)) is not None:
+        return kept
+    ran = await production.carry_out(run.item.key, run.lease)
+    if ran is None:
+        return WaitFor(WaitKind.DEPLOY, "The detached deploy hook is at it.", run.item.landed)
+    verdict = await leave(run)
+    if not isinstance(verdict, Advance):
+        return await _not_well(run, verdict.why if isinstance(verdict, Block) else "The deploy cannot be verified.")
+    window = run.project.monitor_window_s
+    await production.settle(run.item.key, run.lease, run.root.now() + timedelta(seconds=window))
+    return None
+
+
+async def _begun(run: Run) -> Outcome | None:
+    """Have a deploy on record; a run that died between landing and that is made good here."""
+    if await run.root.store.aread(production.open_deploy, run.item) is not None:
+        return None
+    async with merge_turn(run.root, run.item, run.project) as turn:
+        if isinstance(turn, MergeLock):
+            await production.begin(run.item.key, run.lease, turn)
+            return None
+    return await _busy(run, turn.sentence)
+
+
+async def _watch(run: Run) -> Outcome:
+    """One look at production; the run ends until the next one is due."""
+    done = ROWS[Stage.DEPLOY].to
+    if not run.project.monitor_window_s or run.item.monitor_until is None:
+        return Advance(done, f"deploy_verified: production runs {(run.item.deployed or '')[:12]}.")
+    watched, said = await production.watch(run.item.key, over=run.root.now() >= run.item.monitor_until)
+    match watched:
+        case Watched.WATCHING:
+            until = f"{run.item.monitor_until:%H:%M:%S} UTC"
+            return WaitFor(WaitKind.MONITOR, f"Production is watched until {until}. {said}", run.item.deployed)
+        case Watched.HEALTHY:
+            return Advance(done, f"Production was healthy for {run.project.monitor_window_s:g} s. {said}")
+        case Watched.INCONCLUSIVE:
+            return Block(f"Nobody could tell for the whole window whether production is healthy: {said}")
+        case Watched.DEGRADED:
+            return await _not_well(run, f"Production is degraded: {said}")
+
+
+async def _not_well(run: Run, why: str) -> Block:
+    """Production is not well: roll back and revert what may be, then call a person."""
+    told = [why, await production.roll_back(run.item.key, run.lease)]
+    if run.project.revert_when_degraded and not run.project.self_hosting:
+        told.append(await reverting.revert(run.root, run.item, run.project, run.lease))
+    return Block(" ".join(told))
+
+
 @flow(name="deploy", flow_run_name="{work_item} · deploy")
 async def deploy(work_item: str) -> State[None]:
-    """Confirmed by a person, landed as tested, verified. Harmless at any other stage."""
-    return await at_stage(work_item, Stage.DEPLOY, confirm_and_land)
+    """Confirmed by a person, landed as tested, deployed, verified and watched. Harmless at any other stage."""
+    return await at_stage(work_item, Stage.DEPLOY, confirm_land_and_deploy)

@@ -1,4 +1,4 @@
-"""The merge gate: rebased onto the default branch, pushed, and tested as that combined tree."""
+"""The merge gate and staging: rebased onto the default branch, pushed, tested as that tree, and run on the stand."""
 
 from dataclasses import replace
 
@@ -6,24 +6,36 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.agent_work import judged_anew
-from flows.stage import Run, at_stage
-from pipeline.decide import Escalate, Outcome, RollBack
+from flows.stage import Run, at_stage, leave
 from pipeline.model import Conflict, MergeAttempt, MergeEnd
+from pipeline.outcomes import Escalate, Outcome, RollBack
 from pipeline.stages import Stage
-from pipeline.store import evidence, queue
-from tasks import branch, validation
+from pipeline.store import evidence, queue, stands
+from tasks import branch, staging, validation
 from tasks.landing import Busy, merge_turn
 
 
 async def validate(run: Run) -> Run | Outcome:
-    """Find out, under the project's merge lock, whether the branch may land on what the default branch is now."""
+    """Find out, under the project's merge lock, whether the branch may land on what the default branch is now.
+
+    Staging is one place: the gates that look at it are asked before the lock is given back.
+    """
     async with merge_turn(run.root, run.item, run.project) as turn:
-        attempt = MergeAttempt(MergeEnd.BUSY, turn.sentence) if isinstance(turn, Busy) else await _attempt(run)
+        if not isinstance(turn, Busy):
+            return await _in_turn(run)
+    if (often := await defer(run)) is not None:
+        return often
+    return replace(run, merge=MergeAttempt(MergeEnd.BUSY, turn.sentence))
+
+
+async def _in_turn(run: Run) -> Outcome:
+    attempt = await _attempt(run)
     if isinstance(attempt, RollBack):
         return attempt
-    if attempt.end is MergeEnd.BUSY and (often := await defer(run)) is not None:
-        return often
-    return replace(run, merge=attempt)
+    run = replace(await run.again(), merge=attempt)
+    if attempt.end is MergeEnd.VALIDATED and attempt.commit is not None:
+        await _bring_to_staging(run, attempt.commit)
+    return await leave(run)
 
 
 async def _attempt(run: Run) -> MergeAttempt | RollBack:
@@ -41,6 +53,15 @@ async def _attempt(run: Run) -> MergeAttempt | RollBack:
     return await validation.judge(key, token, base, tests)
 
 
+async def _bring_to_staging(run: Run, commit: str) -> None:
+    """Measure, and run the commit on the stand; one whose coverage fell need not be tried there."""
+    percent = await staging.measure_coverage(run.item.key, commit)
+    baseline = await run.root.store.aread(stands.baseline, run.project.key)
+    fell = percent is not None and baseline is not None and percent < baseline.percent - run.project.coverage_tolerance
+    if not fell:
+        await staging.deploy_to_staging(run.item.key, run.lease, commit)
+
+
 async def defer(run: Run) -> Escalate | None:
     """Count one deferral; escalation when there were too many in a row."""
     deferred = await run.root.store.awrite(queue.defer, run.item)
@@ -51,5 +72,5 @@ async def defer(run: Run) -> Escalate | None:
 
 @flow(name="deploy_staging", flow_run_name="{work_item} · deploy_staging")
 async def deploy_staging(work_item: str) -> State[None]:
-    """The branch is validated as it will land. Harmless at any other stage."""
+    """The branch is validated as it will land, and staged. Harmless at any other stage."""
     return await at_stage(work_item, Stage.DEPLOY_STAGING, validate)

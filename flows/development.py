@@ -5,7 +5,7 @@ from prefect.client.schemas.objects import State
 
 from flows.agent_work import agent_work
 from flows.stage import Run, at_stage
-from pipeline.decide import Outcome
+from pipeline.outcomes import Outcome
 from pipeline.stages import Stage
 from tasks import landing
 

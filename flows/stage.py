@@ -15,21 +15,21 @@ from prefect import runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.exceptions import Pause
+from prefect.exceptions import Pause, PrefectHTTPStatusError
 from prefect.flow_runs import asuspend_flow_run
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from sqlmodel import Session
 
-from pipeline import decide
-from pipeline.decide import Advance, Answered, Ask, Escalate, Outcome, RollBack, WaitFor
+from pipeline import outcomes
 from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, StaleWrite, Unavailable
 from pipeline.model import Answer, Hold, MergeAttempt, WaitKind, WorkItem
+from pipeline.outcomes import Advance, Answered, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.projects import Project
 from pipeline.stages import ROWS, Row, Stage
 from pipeline.store import items, outbox, reactions, waits
 from pipeline.store.leases import Lease
-from tasks import gates, healing, ownership, people, prefect_api
+from tasks import gates, healing, labels, ownership, people, prefect_api, production
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
@@ -110,7 +110,7 @@ async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work
     except (Unavailable, httpx.HTTPError, ConcurrencySlotAcquisitionError) as error:
         return await _back_off(root, claimed, run_id, str(error) or repr(error))
     except (CouldNotRun, Refused, SettingsError) as error:
-        await _hold(root, item, Hold.BLOCKED, str(error))
+        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=not root.project(item.project).self_hosting)
         return Completed(name="Blocked", message=str(error))
     except Exception as error:
         await _hold(root, item, Hold.BLOCKED, f"A bug in Orch stopped its run at {item.stage}: {error!r}.")
@@ -146,6 +146,8 @@ async def _passes(run: Run, work: Work) -> State[None]:
             worked = await leave(run)
         if not isinstance(worked, Ask):
             return await _follow(run, worked)
+        if await labels.lifts(run.root, run.item, worked):
+            continue
         await ask_person(run, worked)
 
 
@@ -171,7 +173,7 @@ async def leave(run: Run) -> Outcome:
         if result.answer in (Answer.FAIL, Answer.PENDING):
             break
     await _show(run, answers)
-    return decide.on_gates(run.item, answers, cap=run.root.caps)
+    return outcomes.on_gates(run.item, answers, cap=run.root.caps)
 
 
 async def _show(run: Run, answers: list[Answered]) -> None:
@@ -198,7 +200,12 @@ async def _follow(run: Run, outcome: Outcome) -> State[None]:
         case WaitFor(kind, sentence, _):
             claimed = ownership.Claimed(run.item, run.lease)
             await run.root.store.awrite(_wait, run.root, claimed, run.run_id, outcome)
+            if kind in TIMED:
+                await _look_again_in_time(run)
             return Completed(name=f"Waiting for {WAITING[kind]}", message=sentence)
+        case Block(why):
+            await _hold(run.root, run.item, Hold.BLOCKED, why, ends_deploy=True)
+            return Completed(name="Blocked", message=why)
         case Ask():
             raise AssertionError("a person is asked before this")
 
@@ -206,8 +213,27 @@ async def _follow(run: Run, outcome: Outcome) -> State[None]:
 WAITING: dict[WaitKind, str] = {
     WaitKind.CI: "CI",
     WaitKind.MERGE_TURN: "its merge turn",
+    WaitKind.DEPLOY: "its deploy",
+    WaitKind.MONITOR: "the next look at production",
     WaitKind.BACK_OFF: "the next try",
 }
+
+
+TIMED = (WaitKind.DEPLOY, WaitKind.MONITOR)
+"""Waits whose next look has a time: its run is scheduled at once; the tick makes good one that is lost."""
+
+
+async def _look_again_in_time(run: Run) -> None:
+    wait = await run.root.store.aread(waits.open_wait, run.item.id)
+    if wait is None or wait.look_again_at is None:
+        return
+    try:
+        await prefect_api.start(
+            run.item.stage.value, {"work_item": run.item.key}, name=f"{run.item.key} · {run.item.stage}",
+            tags=[f"item:{run.item.key}", f"project:{run.item.project}"], at=wait.look_again_at,
+        )  # fmt: skip
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        get_run_logger().warning("the next look could not be scheduled; the tick starts it: %r", error)
 
 
 def _advance(session: Session, run: Run, to: Stage, why: str) -> None:
@@ -252,7 +278,12 @@ def _wait(session: Session, root: Services, claimed: ownership.Claimed, run_id: 
     item = items.update(session, claimed.item, claimed.lease.token, now)
     if item.version != claimed.item.version:
         raise StaleWrite(f"{item.key} was moved or held while this run looked at it.")
-    look_again = {WaitKind.MERGE_TURN: settings.merge_defer_s, WaitKind.BACK_OFF: settings.outage_look_again_s}
+    look_again = {
+        WaitKind.MERGE_TURN: settings.merge_defer_s,
+        WaitKind.BACK_OFF: settings.outage_look_again_s,
+        WaitKind.DEPLOY: settings.deploy_look_again_s,
+        WaitKind.MONITOR: root.project(item.project).monitor_interval_s,
+    }
     waits.begin(
         session,
         item,
@@ -290,13 +321,18 @@ def _described(run: Run, ask: Ask) -> str:
     return f"**{run.item.key}** · {run.item.stage} · commit `{ask.commit[:12]}`\n\n{ask.sentence}"
 
 
-async def _hold(root: Services, item: WorkItem, kind: Hold, why: str) -> None:
+async def _hold(root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool = False) -> None:
     get_run_logger().warning("%s is held: %s", item.key, why)
-    await root.store.awrite(_write_hold, root, item, kind, why)
+    await root.store.awrite(_write_hold, root, item, kind, why, ends_deploy=ends_deploy)
 
 
-def _write_hold(session: Session, root: Services, item: WorkItem, kind: Hold, why: str) -> None:
-    """Hold the item, unless somebody has taken it over, moved it or is stopping it meanwhile."""
+def _write_hold(session: Session, root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool) -> None:
+    """Hold the item, unless somebody has taken it over, moved it or is stopping it meanwhile.
+
+    A deploy of it that was under way has failed by this, in the same transaction: only a retry begins another.
+    """
     row = items.lock(session, item.id)
     if row.version == item.version and row.cancel_requested_at is None:
+        if ends_deploy and row.landed is not None:
+            production.end_failed(session, items.snapshot(row), why, root.now())
         reactions.hold(session, item, kind, why, root.now(), root.texts)

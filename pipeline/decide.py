@@ -1,18 +1,16 @@
-"""What follows: pure decisions about signals and about gates. Flows observe, ask here, and act.
+"""What a signal means: pure decisions. Flows and the receiver observe, ask here, and act.
 
-`on_signal` says what a signal means to an item as it stands; `on_gates` says where a stage's gate answers lead. Neither
-reads a clock, a database or the network.
+`on_signal` says what a signal means to an item as it stands. It reads no clock, no database and no network. Where the
+gates of a stage lead is `pipeline.outcomes`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.model import Answer, Choice, GateResult, Hold, Wait, WaitKind, WorkItem
+from pipeline.model import Choice, Hold, Wait, WaitKind, WorkItem
 from pipeline.signals import Signal
-from pipeline.stages import ROWS, Role, Stage
-
-# --- signals ---------------------------------------------------------------------------------------------------------
+from pipeline.stages import Role, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,14 @@ class HoldIt:
     """The item is held until a person moves it on."""
 
     why: str
+    kind: Hold = Hold.BLOCKED
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The item is done by a person's own hand."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Ignore:
     tell: bool = False
 
 
-Reaction = Start | Resume | Look | Record | Back | HoldIt | Stop | Ignore
+Reaction = Start | Resume | Look | Record | Back | HoldIt | Finish | Stop | Ignore
 
 BRANCH_IS_JUDGED = (Stage.REVIEW, Stage.TESTING, Stage.DEPLOY_STAGING, Stage.DEPLOY)
 """Stages at which somebody else's push makes earlier verdicts void."""
@@ -116,12 +122,17 @@ def _start(item: WorkItem, _standing: Standing, _payload: Mapping[str, Any]) -> 
 
 
 def _approval(item: WorkItem, standing: Standing, payload: Mapping[str, Any], choice: Choice) -> Reaction:
-    asked = standing.wait is not None and standing.wait.kind is WaitKind.APPROVAL
-    if asked and standing.wait is not None and standing.wait.commit:
-        return Record(WaitKind.APPROVAL, choice, standing.wait.commit, str(payload.get("text", "")))
+    text, wait = str(payload.get("text", "")), standing.wait
+    if wait is not None and wait.commit and _answers(wait, payload):
+        return Record(wait.kind, choice, wait.commit, text)
     if item.stage is Stage.ANALYSIS and standing.worked and item.tip and item.hold is None:
-        return Record(WaitKind.APPROVAL, choice, item.tip, str(payload.get("text", "")))
+        return Record(WaitKind.APPROVAL, choice, item.tip, text)
     return Ignore(f"Nothing about {item.key} waits for an approval now (it is at {item.stage}).", tell=True)
+
+
+def _answers(wait: Wait, payload: Mapping[str, Any]) -> bool:
+    """A card's state approves the analysis alone; who names the gate that asks may decide about its findings, too."""
+    return wait.kind is WaitKind.APPROVAL or (wait.kind is WaitKind.INTEGRITY and bool(payload.get("names_the_gate")))
 
 
 def _approved(item: WorkItem, standing: Standing, payload: Mapping[str, Any]) -> Reaction:
@@ -143,11 +154,25 @@ def _confirmed(item: WorkItem, standing: Standing, payload: Mapping[str, Any]) -
 
 def _answered(item: WorkItem, standing: Standing, payload: Mapping[str, Any]) -> Reaction:
     text = str(payload.get("text", "")).strip()
+    if standing.wait is not None and standing.wait.kind is WaitKind.INTEGRITY:
+        return _accepted(standing.wait, text)
     if standing.wait is None or standing.wait.kind is not WaitKind.ANSWER:
         return Ignore(f"{item.key} has asked nothing.")
     if not text:
         return Ignore("The answer is empty.")
     return Record(WaitKind.ANSWER, Choice.ANSWER, standing.wait.commit or "", text)
+
+
+ACCEPTING: Mapping[str, Choice] = {"accept": Choice.APPROVE, "reject": Choice.REJECT}
+"""How a comment about integrity findings begins."""
+
+
+def _accepted(wait: Wait, text: str) -> Reaction:
+    word, _, rest = text.partition(" ")
+    choice = ACCEPTING.get(word.strip(".,:;!").casefold())
+    if choice is None or not wait.commit:
+        return Ignore("A comment decides about the findings when its first word is accept or reject.")
+    return Record(WaitKind.INTEGRITY, choice, wait.commit, rest.strip())
 
 
 def _stop(_item: WorkItem, _standing: Standing, _payload: Mapping[str, Any]) -> Reaction:
@@ -184,13 +209,16 @@ def _merged(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> 
     if item.landed is not None:
         return Ignore("Orch landed it itself.")
     who = payload.get("merged_by") or "somebody"
-    return HoldIt(f"{who} merged the pull request while {item.key} was at {item.stage}: what landed was not validated.")
+    if item.stage is Stage.DEPLOY:
+        return Look(f"{who} merged the pull request; the deploy goes on and is verified all the same.")
+    return Finish(f"{who} merged the pull request while {item.key} was at {item.stage}; Orch has not validated it.")
 
 
-def _closed(item: WorkItem, _standing: Standing, _payload: Mapping[str, Any]) -> Reaction:
+def _closed(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> Reaction:
     if item.landed is not None:
         return Ignore("Its change has landed.")
-    return HoldIt("The pull request was closed without being merged.")
+    who = payload.get("closed_by") or "Somebody"
+    return HoldIt(f"{who} closed the pull request without merging it.", Hold.NEEDS_INPUT)
 
 
 _REACTIONS = {
@@ -208,96 +236,6 @@ _REACTIONS = {
 }
 
 
-# --- gates -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One gate's answer."""
-
-    gate: str
-    result: GateResult
-
-
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """Every gate is green: on to the next stage."""
-
-    to: Stage
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class RollBack:
-    """Back to an earlier stage with `feedback` for whoever works there.
-
-    A red gate spends one attempt of `role`; without a role nothing was judged and nothing is spent.
-    """
-
-    to: Stage
-    role: Role | None
-    why: str
-    feedback: str
-
-
-@dataclass(frozen=True, slots=True)
-class Escalate:
-    """A gate is red once too often: a person is called and nothing else moves the item."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A person has to decide about `commit`."""
-
-    kind: WaitKind
-    sentence: str
-    commit: str
-
-
-@dataclass(frozen=True, slots=True)
-class WaitFor:
-    """A machine has to say something first."""
-
-    kind: WaitKind
-    sentence: str
-    commit: str | None
-
-
-Outcome = Advance | RollBack | Escalate | Ask | WaitFor
-
-
-def decisive(answers: Sequence[Answered]) -> Answered | None:
-    """The first answer that keeps the item from going on."""
-    return next((a for a in answers if a.result.answer in (Answer.FAIL, Answer.PENDING)), None)
-
-
-def on_gates(item: WorkItem, answers: Sequence[Answered], *, cap: Mapping[Role, int]) -> Outcome:
-    """Where the answers of the stage's gates, in order and up to the first that is not green, lead."""
-    row = ROWS[item.stage]
-    first = decisive(answers)
-    if first is None:
-        return Advance(row.to, "; ".join(f"{a.gate}: {a.result.sentence}" for a in answers))
-    result = first.result
-    if result.answer is Answer.FAIL:
-        return roll_back(item, row.back_to, f"{first.gate}: {result.sentence}", cap=cap)
-    if result.waits_for is None:
-        raise ValueError(f"gate {first.gate} is pending and does not say what for")
-    if result.waits_for.human:
-        return Ask(result.waits_for, result.sentence, result.commit or item.tip or "")
-    return WaitFor(result.waits_for, result.sentence, result.commit)
-
-
-def roll_back(item: WorkItem, to: Stage, why: str, *, cap: Mapping[Role, int]) -> RollBack | Escalate:
-    """One way back to `to`, or escalation when its role has had all its attempts."""
-    role = ROWS[to].role
-    spent = item.attempts_of(role)
-    if spent >= cap[role]:
-        return Escalate(f"{why} This was the {role}'s attempt {spent + 1} of {cap[role] + 1}; a person has to look.")
-    return RollBack(to, role, why, feedback=why)
-
-
 def held_because(item: WorkItem) -> str | None:
     """Why no stage of the item may run now; None when one may."""
     if item.cancel_requested_at is not None:
@@ -306,6 +244,8 @@ def held_because(item: WorkItem) -> str | None:
         return f"{item.key} is {item.stage}."
     if item.hold is Hold.ESCALATED:
         return f"{item.key} is escalated: {item.hold_reason} `orch retry {item.key}` lets it go on."
+    if item.hold is Hold.NEEDS_INPUT:
+        return f"{item.key} needs a person: {item.hold_reason} `orch retry {item.key}` lets it go on."
     if item.hold is Hold.BLOCKED:
         return f"{item.key} is blocked: {item.hold_reason} `orch retry {item.key}` lets it go on."
     return None

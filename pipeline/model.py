@@ -15,6 +15,7 @@ class Hold(StrEnum):
 
     BLOCKED = "blocked"
     ESCALATED = "escalated"
+    NEEDS_INPUT = "needs input"
 
 
 class WaitKind(StrEnum):
@@ -23,14 +24,17 @@ class WaitKind(StrEnum):
     APPROVAL = "approval"
     CONFIRMATION = "confirmation"
     ANSWER = "answer"
+    INTEGRITY = "integrity"
     CI = "ci"
     MERGE_TURN = "merge-turn"
+    DEPLOY = "deploy"
+    MONITOR = "monitor"
     BACK_OFF = "back-off"
 
     @property
     def human(self) -> bool:
         """Whether a person ends this wait."""
-        return self in (WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER)
+        return self in (WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER, WaitKind.INTEGRITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class WorkItem:
     """One tracker issue under Orch's care: a snapshot of its row.
 
     `version` moves with every stage write. `tip` is the commit of the task branch that Orch last pushed or adopted,
-    `head` the last one of it that changes anything outside the item's artifacts.
+    `head` the last one of it that changes anything outside the item's artifacts. `deployed` is the commit that was
+    verified to serve production, which is watched until `monitor_until`.
     """
 
     id: int
@@ -66,6 +71,8 @@ class WorkItem:
     approved: str | None = None
     confirmed: str | None = None
     landed: str | None = None
+    deployed: str | None = None
+    monitor_until: datetime | None = None
     shown: Status | None = None
     cancel_requested_at: datetime | None = None
     cancelled_at: datetime | None = None
@@ -254,7 +261,7 @@ class TrackerState:
 
 @dataclass(frozen=True, slots=True)
 class TrackerItem:
-    """A tracker issue as the API tells it. `description` is plain text."""
+    """A tracker issue as the API tells it. `description` is plain text, `labels` are ids."""
 
     id: str
     project_id: str
@@ -263,6 +270,15 @@ class TrackerItem:
     description: str
     state_id: str
     updated_at: datetime
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerLabel:
+    """One label of a tracker project."""
+
+    id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +384,25 @@ class TestRun:
     failing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CoverageRun:
+    """One measurement of a project's coverage at exactly `commit`; `percent` is None when it could not be told."""
+
+    commit: str
+    percent: float | None
+    sentence: str
+    duration_s: float
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The coverage, in percent, that a project has reached on its default branch, and at which commit."""
+
+    percent: float
+    commit: str
+
+
 class MergeEnd(StrEnum):
     """How an attempt to validate a branch for landing ended."""
 
@@ -387,6 +422,62 @@ class MergeAttempt:
     commit: str | None = None
     files: tuple[str, ...] = ()
     tests: TestRun | None = None
+
+
+# --- staging and production ------------------------------------------------------------------------------------------
+
+
+class Stand(StrEnum):
+    """Where a project runs."""
+
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class Hook(StrEnum):
+    """What a project's own commands do to a stand."""
+
+    STAGE = "staging deploy"
+    CHECK = "staging check"
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
+class HookEnd(StrEnum):
+    """How a hook or check ended. Only `REFUSED` is a verdict about the change."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    COULD_NOT_RUN = "could not run"
+
+
+@dataclass(frozen=True, slots=True)
+class HookRun:
+    """One run of a hook. `output` is the end of what it printed; `exit_code` is None when it did not end by itself."""
+
+    end: HookEnd
+    exit_code: int | None
+    sentence: str
+    duration_s: float
+    output: str
+    log: Path
+
+
+class Health(StrEnum):
+    """What a probe says of a running service. `INCONCLUSIVE`: the probe could not tell, which is nobody's fault yet."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """One look at a running service; `revision` is what it says that it runs."""
+
+    health: Health
+    revision: str | None
+    sentence: str
 
 
 # --- inbound ---------------------------------------------------------------------------------------------------------

@@ -12,18 +12,25 @@ from typing import Protocol
 from pipeline.model import (
     AgentJob,
     AgentOutcome,
+    Baseline,
     CiStatus,
     Conflict,
+    CoverageRun,
+    Hook,
+    HookRun,
     Landed,
     MovedOn,
+    Probed,
     ProcessIdentity,
     Protected,
     Pull,
     Pushed,
     Rebased,
+    Stand,
     TestRun,
     TrackerComment,
     TrackerItem,
+    TrackerLabel,
     TrackerState,
 )
 from pipeline.projects import Project
@@ -36,6 +43,10 @@ class Tracker(Protocol):
         """All states of the project, fresh from the tracker."""
         ...
 
+    async def labels(self, project: Project) -> tuple[TrackerLabel, ...]:
+        """All labels of the project, fresh from the tracker."""
+        ...
+
     async def item(self, project: Project, item_id: str) -> TrackerItem:
         """One issue by its tracker id; `Missing` when deleted or archived."""
         ...
@@ -46,6 +57,10 @@ class Tracker(Protocol):
 
     async def items(self, project: Project, *, changed_since: datetime | None = None) -> tuple[TrackerItem, ...]:
         """Issues of the project, latest change first; stops paging at the first one older than `changed_since`."""
+        ...
+
+    async def create_item(self, project: Project, *, title: str, html: str) -> TrackerItem:
+        """Write a new issue in the project's default state. `html` is its description. Not idempotent."""
         ...
 
     async def set_state(self, project: Project, item_id: str, state_id: str) -> None:
@@ -127,6 +142,33 @@ class Agent(Protocol):
         ...
 
 
+class Stands(Protocol):
+    """What a gate may ask about one item's staging and production. Every answer is recorded.
+
+    Methods may raise `CouldNotRun` when nobody can tell.
+    """
+
+    async def coverage(self, commit: str) -> CoverageRun | None:
+        """The recorded measurement of this commit."""
+        ...
+
+    async def baseline(self) -> Baseline | None:
+        """The coverage that the project has reached."""
+        ...
+
+    async def hook(self, hook: Hook, commit: str) -> HookRun | None:
+        """The last run of a hook for this commit since the item came to its stage."""
+        ...
+
+    async def check(self, commit: str) -> HookRun:
+        """Run the staging check now. Not idempotent: it is asked anew every time."""
+        ...
+
+    async def probe(self, stand: Stand, commit: str, *, within_s: float = 0) -> Probed:
+        """Look at a stand; again and again for at most `within_s` seconds until it is healthy with this commit."""
+        ...
+
+
 class Workspace(Protocol):
     """One project's mirror clone and the worktrees of its items. Methods block: call them from a thread."""
 
@@ -193,6 +235,25 @@ class Workspace(Protocol):
 
     def land(self, commit: str, *, expected: str) -> Landed | MovedOn | Protected:
         """Move the default branch from `expected` to `commit` by an unforced, atomic push; verified afterwards."""
+        ...
+
+    def diff(self, commit: str) -> str:
+        """What `commit` changes since it left the default branch, as unified diff text for machines."""
+        ...
+
+    def revert(self, landed: str, *, since: str, onto: str, message: str) -> str | Conflict:
+        """A commit on top of `onto` that takes back what happened from `since` to `landed`; nothing is pushed."""
+        ...
+
+    def push_commit(self, commit: str, branch: str) -> Pushed | MovedOn:
+        """Push a commit to a task branch that does not exist yet."""
+        ...
+
+    def run_coverage(self, commit: str, *, log: Path) -> CoverageRun:
+        """Measure the project's coverage in a clean worktree of exactly `commit`.
+
+        Raises `CouldNotRun` when the command cannot be started.
+        """
         ...
 
     def diffstat(self, base: str, commit: str) -> str:

@@ -33,6 +33,11 @@ def normal_name(name: str) -> str:
     return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
 
 
+def normal_label(name: str) -> str:
+    """A label's name as it is compared: `autoApprove`, `auto-approve` and `Auto Approve` are one."""
+    return re.sub(r"[\s_\-]+", "", name).casefold()
+
+
 class Project(BaseModel):
     """One project under Orch's care."""
 
@@ -54,7 +59,8 @@ class Project(BaseModel):
         default=False, description="Run red tests once more, for projects with flaky ones; both results are recorded."
     )
     junit_xml: str = Field(
-        default="", description="JUnit XML that the test command writes, as a path in the checkout; names failing tests."
+        default="",
+        description="JUnit XML that the test command writes, as a path in the checkout; names failing tests.",
     )
 
     # --- change integrity
@@ -76,7 +82,8 @@ class Project(BaseModel):
 
     # --- staging
     artifact: str = Field(
-        default="", description="Name of what staging builds, given to hooks as ORCH_ARTIFACT; `{revision}` is replaced."
+        default="",
+        description="Name of what staging builds, given to hooks as ORCH_ARTIFACT; `{revision}` is replaced.",
     )
     staging_deploy: tuple[str, ...] = Field(
         default=(), description="Builds the artifact from ORCH_EXPECTED_REVISION and runs it on staging."
@@ -97,6 +104,9 @@ class Project(BaseModel):
     )
     rollback_hook: tuple[str, ...] = Field(
         default=(), description="Brings ORCH_EXPECTED_REVISION (the one before) back to production."
+    )
+    hook_pass_env: tuple[str, ...] = Field(
+        default=(), description="Names of variables let through to hooks and checks, such as a registry's credential."
     )
     hook_timeout_s: float = Field(default=1800, gt=0, description="Seconds that any hook or check may take.")
     probe_timeout_s: float = Field(default=10, gt=0, description="Seconds that one probe may take.")

@@ -38,10 +38,18 @@ class Settings(BaseSettings):
         "Default: `orch.db` in the state folder.",
     )
     language: Literal["en", "ru"] = Field(default="en", description="Language of messages to people.")
+    stand: Literal["production", "staging"] = Field(
+        default="production",
+        description="What this Orch is. `orch staging-check`, which starts and stops an item, refuses any but staging.",
+    )
 
     # --- projects
     projects_json: str = Field(default="", description="The project registry as a JSON list; wins over the file.")
     projects_file: Path | None = Field(default=None, description="The project registry as TOML with `[[projects]]`.")
+    staging_check_project: str = Field(
+        default="",
+        description="Key of the project on which `orch staging-check` starts an item. Default: the only one there is.",
+    )
 
     # --- Plane
     plane_url: str = Field(default="", description="Plane's address, such as `https://plane.example.org`.")
@@ -125,6 +133,25 @@ class Settings(BaseSettings):
         ge=1,
         description="How often the default branch may move under a confirmed item before it is escalated.",
     )
+    image_freshness_enabled: bool = Field(
+        default=True, description="Off: nobody looks which revision staging runs; it is deployed every time."
+    )
+    image_freshness_repos: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Repositories (`owner/name`) that the freshness check is limited to; empty: all."
+    )
+    deploy_deadline_s: Seconds = Field(
+        default=600,
+        description="Seconds that a self-hosting project's new version has to become healthy; then its detached hook "
+        "restores the old one.",
+    )
+    deploy_look_again_s: Seconds = Field(default=5, description="How soon a detached deploy is looked at again.")
+    auto_label_enabled: bool = Field(default=True, description="Off: labels lift no human gate, and none is read.")
+    auto_label_repos: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Repositories (`owner/name`) whose labels count; empty: all."
+    )
+    auto_approve_label: str = Field(default="autoApprove", description="Label that approves an item's analysis.")
+    auto_deploy_label: str = Field(default="autoDeploy", description="Label that confirms an item's deploy.")
+    auto_label_states_ttl_s: Seconds = Field(default=300, description="Seconds that a project's labels are cached.")
     confirm_survives_rebase: bool = Field(
         default=True, description="A confirmation stays good when the branch was rebased cleanly."
     )
@@ -146,7 +173,7 @@ class Settings(BaseSettings):
     )
     reconcile_enabled: bool = Field(default=True, description="Off: the scheduled tick does nothing at all.")
 
-    @field_validator("agent_command", "agent_pass_env", mode="before")
+    @field_validator("agent_command", "agent_pass_env", "image_freshness_repos", "auto_label_repos", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -175,6 +202,14 @@ class Settings(BaseSettings):
     def runs_folder(self) -> Path:
         """Where agents' logs go."""
         return self.runs_dir or self.state_dir / "runs"
+
+    def looks_at_freshness(self, repository: str) -> bool:
+        """Whether it is asked which revision staging runs."""
+        return self.image_freshness_enabled and _among(repository, self.image_freshness_repos)
+
+    def heeds_labels(self, repository: str) -> bool:
+        """Whether labels may lift the human gates of this repository's items."""
+        return self.auto_label_enabled and _among(repository, self.auto_label_repos)
 
     def retries_of(self, role: Role) -> int:
         """How many red answers `role` may get."""
@@ -207,3 +242,8 @@ class Settings(BaseSettings):
              self.gitea_webhook_secret.get_secret_value()),
             ("ORCH_AGENT_COMMAND", "the coding agent's command line", self.agent_command),
         ]  # fmt: skip
+
+
+def _among(repository: str, repositories: tuple[str, ...]) -> bool:
+    """An empty list means every repository."""
+    return not repositories or repository.casefold() in {name.casefold() for name in repositories}

@@ -155,11 +155,12 @@ ROLE_STAGE: dict[Role, Stage] = {row.role: row.at for row in reversed(TABLE)}
 def allowed(here: Stage, there: Stage) -> bool:
     """Whether an item may move from `here` to `there`: on along the table, back to any stage it has passed, or out.
 
-    Staying counts as a way back: an agent that failed works the same stage again.
+    Staying counts as a way back: an agent that failed works the same stage again. Out is STOP, or a person who has
+    merged the change himself.
     """
     if here not in ROWS:
         return False
-    if there is Stage.CANCELLED or there is ROWS[here].to:
+    if there.terminal or there is ROWS[here].to:
         return True
     return there in ROWS and WORKED.index(there) <= WORKED.index(here)
 

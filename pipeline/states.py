@@ -130,8 +130,12 @@ def shown_for(item: WorkItem, wait: Wait | None) -> Status:
         return Status.CANCELLED
     if item.hold in (Hold.BLOCKED, Hold.ESCALATED):
         return Status.BLOCKED
+    if item.hold is Hold.NEEDS_INPUT:
+        return Status.NEEDS_INPUT
     if wait is not None and wait.kind in _WAITING:
         return _WAITING[wait.kind]
+    if item.deployed is not None:
+        return Status.MONITORING
     if item.stage is Stage.DEPLOY and item.confirmed is not None:
         return Status.DEPLOYING
     return ROWS[item.stage].shown_as
@@ -140,7 +144,10 @@ def shown_for(item: WorkItem, wait: Wait | None) -> Status:
 _WAITING = {
     WaitKind.APPROVAL: Status.IN_REVIEW,
     WaitKind.ANSWER: Status.NEEDS_INPUT,
+    WaitKind.INTEGRITY: Status.NEEDS_INPUT,
     WaitKind.CONFIRMATION: Status.AWAITING_DEPLOY,
+    WaitKind.DEPLOY: Status.DEPLOYING,
+    WaitKind.MONITOR: Status.MONITORING,
 }
 
 

@@ -11,10 +11,11 @@ from pipeline.projects import Project
 from pipeline.store import evidence, waits
 from tasks.branch import tested
 from tasks.services import Services
-from tasks.steps import STEP, subject
+from tasks.stands import ItemStands
+from tasks.steps import CHECK, subject
 
 
-@task(name="gate", task_run_name="gate {gate}", **STEP)
+@task(name="gate", task_run_name="gate {gate}", **CHECK)
 async def ask(key: str, gate: str, run_id: str, merge: MergeAttempt | None = None) -> GateResult:
     """One gate's answer about the item as it stands. Raises `CouldNotRun` when the check itself could not be made."""
     root, item, project = await subject(key)
@@ -37,9 +38,11 @@ async def answer(
         workspace=root.workspace(project),
         forge=root.forge,
         decisions=await root.store.aread(waits.decisions, item.id),
+        stands=ItemStands(root, item, project),
         test=partial(tested, root, item, project, purpose=gate),
         merge=merge,
         description=description,
         min_description_chars=root.settings.min_description_chars,
+        freshness=root.settings.looks_at_freshness(project.repository),
     )
     return await GATES[gate].ask(look)

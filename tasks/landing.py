@@ -81,19 +81,20 @@ async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Pr
     effect, _first = await root.store.awrite(
         journal.start, item, "land", lease, subject=item.validated, now=root.now(), base=tip
     )
-    outcome = await _move(root, item, project, item.validated, tip)
+    outcome = await move(root, project, item.pull_number, item.validated, tip)
     if isinstance(outcome, Landed):
         return await _landed(root, item, item.validated, lease)
     await root.store.awrite(journal.abandon, effect)
     return outcome
 
 
-async def _move(
-    root: Services, item: WorkItem, project: Project, commit: str, base: str
+async def move(
+    root: Services, project: Project, pull: int | None, commit: str, base: str
 ) -> Landed | MovedOn | Protected:
+    """Move the default branch from `base` to `commit`: by the forge's fast-forward merge of `pull`, else by a push."""
     workspace = root.workspace(project)
-    if item.pull_number is not None:
-        merged = await root.forge.fast_forward(project, number=item.pull_number, commit=commit)
+    if pull is not None:
+        merged = await root.forge.fast_forward(project, number=pull, commit=commit)
         if merged is not None:
             tip = await asyncio.to_thread(workspace.fetch)
             if isinstance(merged, Landed) and not await asyncio.to_thread(workspace.is_ancestor, commit, tip):

@@ -21,7 +21,7 @@ from pipeline.errors import LeaseLost
 from pipeline.messages import Texts
 from pipeline.model import Hold, ProcessIdentity, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import items, leases, reactions
+from pipeline.store import drains, items, leases, reactions
 from pipeline.store.engine import Store
 from pipeline.store.leases import Alive, Lease, Owner
 from tasks.services import Services
@@ -85,6 +85,8 @@ def _claim(
         return NotNow("Not at this stage", f"{key} is at {item.stage}, not at {stage}: nothing to do.")
     if (held := decide.held_because(item)) is not None:
         return NotNow("Held", held)
+    if (draining := drains.in_the_way(session, key, now)) is not None:
+        return NotNow("Draining", draining)
     lease = leases.claim(
         session, item.id, flow_run_id=run_id, stage=stage, token=token, process=process, now=now, ttl=ttl, alive=alive
     )

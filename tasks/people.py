@@ -7,10 +7,10 @@ from typing import Literal
 from prefect.input import RunInput
 from sqlmodel import Session
 
-from pipeline.decide import Ask
 from pipeline.errors import StaleWrite
 from pipeline.messages import Markup, Texts, lines, link
 from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
+from pipeline.outcomes import Ask
 from pipeline.settings import Settings
 from pipeline.stages import ROWS
 from pipeline.store import items, outbox, reactions, waits
@@ -44,6 +44,19 @@ class ConfirmationForm(RunInput):
         return None if self.decision == "undecided" else (Choice.CONFIRM, "")
 
 
+class IntegrityForm(RunInput):
+    """Accept the findings about the change's own checks, or send it back."""
+
+    decision: Literal["undecided", "accept", "reject"] = "undecided"
+    comment: str = ""
+
+    def choice(self) -> tuple[Choice, str] | None:
+        """What was decided, with its comment."""
+        if self.decision == "undecided":
+            return None
+        return (Choice.APPROVE if self.decision == "accept" else Choice.REJECT), self.comment
+
+
 class AnswerForm(RunInput):
     """Answer the agent's question."""
 
@@ -54,11 +67,12 @@ class AnswerForm(RunInput):
         return (Choice.ANSWER, self.answer) if self.answer.strip() else None
 
 
-Form = ApprovalForm | ConfirmationForm | AnswerForm
+Form = ApprovalForm | ConfirmationForm | IntegrityForm | AnswerForm
 
-FORMS: dict[WaitKind, type[ApprovalForm] | type[ConfirmationForm] | type[AnswerForm]] = {
+FORMS: dict[WaitKind, type[ApprovalForm] | type[ConfirmationForm] | type[IntegrityForm] | type[AnswerForm]] = {
     WaitKind.APPROVAL: ApprovalForm,
     WaitKind.CONFIRMATION: ConfirmationForm,
+    WaitKind.INTEGRITY: IntegrityForm,
     WaitKind.ANSWER: AnswerForm,
 }
 """The form of each human wait. Fields all have defaults, and only ever gain more: a wake carries no input."""
@@ -66,6 +80,7 @@ FORMS: dict[WaitKind, type[ApprovalForm] | type[ConfirmationForm] | type[AnswerF
 TEXTS: dict[WaitKind, str] = {
     WaitKind.APPROVAL: "approval_asked",
     WaitKind.CONFIRMATION: "confirmation_asked",
+    WaitKind.INTEGRITY: "integrity_asked",
     WaitKind.ANSWER: "question_asked",
 }
 

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Crashed, Scheduled
 
 from pipeline.errors import Unavailable
 from pipeline.signals import stage_resource
@@ -69,12 +69,23 @@ async def post_event(payload: Mapping[str, Any], event_id: UUID, occurred: datet
         raise Unavailable(f"The Prefect server refused an event: {answer.status_code}.", status=answer.status_code)
 
 
-async def start(flow: str, parameters: Mapping[str, Any], *, name: str | None = None, tags: Iterable[str] = ()) -> UUID:
-    """Create a run of deployment `flow/flow`. Not idempotent, and harmless when repeated: flows are."""
+async def start(
+    flow: str,
+    parameters: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    tags: Iterable[str] = (),
+    at: datetime | None = None,
+) -> UUID:
+    """Create a run of deployment `flow/flow`, due now or `at`. Not idempotent, and harmless when repeated: flows are."""
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(f"{flow}/{flow}")
         run = await client.create_flow_run_from_deployment(
-            deployment.id, parameters=dict(parameters), name=name, tags=list(tags)
+            deployment.id,
+            parameters=dict(parameters),
+            name=name,
+            tags=list(tags),
+            state=None if at is None else Scheduled(scheduled_time=at),
         )
         return run.id
 

@@ -9,7 +9,7 @@ from pipeline.errors import StaleWrite
 from pipeline.model import WorkItem
 from pipeline.projects import Project
 from pipeline.store import items
-from tasks.retry import DELAYS, RETRIES, transient
+from tasks.retry import CHECK_DELAYS, DELAYS, RETRIES, transient, transient_or_could_not_run
 from tasks.services import Services, services
 
 
@@ -28,6 +28,15 @@ STEP: Step = {
     "retry_condition_fn": transient,
     "cache_policy": NO_CACHE,  # what was done is remembered by Orch's database, never by Prefect's cache
 }
+
+
+CHECK: Step = {
+    "retries": len(CHECK_DELAYS),
+    "retry_delay_seconds": CHECK_DELAYS,
+    "retry_condition_fn": transient_or_could_not_run,
+    "cache_policy": NO_CACHE,
+}
+"""For a step that runs a project's own check: what could not run is tried again before a person is called."""
 
 
 async def subject(key: str) -> tuple[Services, WorkItem, Project]:

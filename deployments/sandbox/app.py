@@ -1,4 +1,4 @@
-"""Puts the sandbox together: one ASGI application with Plane, Gitea, Telegram, the board page and the control API."""
+"""Puts the sandbox together: one ASGI application with Plane, Gitea, Telegram, the stands, the board and the control API."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -23,6 +23,8 @@ from deployments.sandbox.options import SAMPLE, Options
 from deployments.sandbox.plane import Plane
 from deployments.sandbox.plane_api import PlaneApi
 from deployments.sandbox.plane_state import PlaneProject
+from deployments.sandbox.stands import Stands
+from deployments.sandbox.stands_api import StandsApi
 from deployments.sandbox.telegram import Telegram
 
 
@@ -38,11 +40,13 @@ class Sandbox:
         self.merger = Merger(self.core, self.gitea, self.pulls)
         self.ci = Ci(self.core, self.gitea)
         self.telegram = Telegram(self.core)
+        self.stands = Stands(self.core, self.gitea)
         self.app: ASGIApp = Gatekeeper(self._application(), self.core)
 
     def _application(self) -> Starlette:
         gitea_api = GiteaApi(self.core, self.gitea)
         pulls_api = GiteaPullsApi(self.core, self.gitea, self.pulls, self.merger)
+        stands_api = StandsApi(self.stands)
         pages = Pages(self.plane, self.gitea)
         files_api = GiteaFilesApi(self.core, self.gitea)
         gitea = pulls_api.routes() + files_api.routes() + gitea_api.routes() + pages.gitea() + gitea_api.open_routes()
@@ -51,7 +55,8 @@ class Sandbox:
                 Mount("/plane", routes=pages.plane() + PlaneApi(self.core, self.plane).routes()),
                 Mount("/gitea", routes=gitea),
                 Mount("/telegram", routes=self.telegram.routes()),
-                Mount("/sandbox", routes=Control(self).routes()),
+                Mount("/sandbox", routes=Control(self).routes() + stands_api.control()),
+                Mount("/stands", routes=stands_api.routes()),
                 *pages.board(),
             ],
             lifespan=self._lifespan,
@@ -64,6 +69,7 @@ class Sandbox:
         self.ci.start()
         yield
         await self.ci.close()
+        await self.stands.close()
         await self.core.close()
 
     async def _seed(self) -> None:

@@ -8,7 +8,9 @@ import httpx
 
 from deployments.sandbox.faults import Peer
 from deployments.sandbox.options import Options
-from deployments.sandbox.views import CardView, RepositoryView, StateView
+from deployments.sandbox.stand_faults import StandFaultKind
+from deployments.sandbox.state import Hook, StandName
+from deployments.sandbox.views import CardView, RepositoryView, StandView, StateView
 
 Who = Literal["person", "api"]
 
@@ -57,6 +59,10 @@ class SandboxClient:
         """The Bot API's address, without `/bot<token>`."""
         return f"{self.url}/telegram"
 
+    def stand_url(self, stand: StandName) -> str:
+        """Where a stand is asked for `/health` and `/quote`; stays the same whatever it runs."""
+        return f"{self.url}/stands/{stand}"
+
     def clone_url(self, repository: str = "acme/shop") -> str:
         """Where a repository is cloned from and pushed to, without credentials."""
         return f"{self.gitea_url}/{repository}.git"
@@ -90,6 +96,10 @@ class SandboxClient:
     def repository(self, name: str = "acme/shop") -> RepositoryView:
         """A repository as it is now; `KeyError` when there is none."""
         return self.state().repositories[name]
+
+    def stand(self, stand: StandName) -> StandView:
+        """A stand as it is now."""
+        return self.state().stands[stand]
 
     def wait_until(self, seen: Callable[[StateView], object], *, timeout: float = 20.0) -> StateView:
         """Look again and again until `seen` is true of what is there; `TimeoutError` after `timeout` seconds."""
@@ -247,8 +257,30 @@ class SandboxClient:
         """Lose every webhook from now on, or no longer."""
         self._fault("drop_all", on=on, peer=peer)
 
+    def break_stand(
+        self,
+        stand: StandName,
+        fault: StandFaultKind,
+        n: int | None = None,
+        *,
+        seconds: float = 0.0,
+        hook: Hook | None = None,
+        after: bool = False,
+    ) -> None:
+        """Spoil the next `n` (None: all) answers of a stand, or hooks on it, until it is mended.
+
+        Answers: `unhealthy` (500), `slow` (`seconds` late), `old_revision` (the one that ran before). Hooks, all or only
+        `hook`: `refuse`, `could_not_run` (exit code 75), `slow_hook`; `after`: it is carried out all the same.
+        """
+        fields = {"kind": fault, "left": n, "seconds": seconds, "hook": hook, "after": after}
+        self._call("POST", f"/stands/{stand}/faults", fields)
+
+    def mend_stand(self, stand: StandName) -> None:
+        """End the faults of a stand; a service that died is started again by the next question."""
+        self._call("DELETE", f"/stands/{stand}/faults")
+
     def clear_faults(self) -> None:
-        """End all faults; what was held is sent, what hangs gets a 503."""
+        """End all faults, the stands' too; what was held is sent, what hangs gets a 503."""
         self._call("DELETE", "/faults")
 
     def _fault(self, name: str, **arguments: object) -> None:

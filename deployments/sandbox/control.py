@@ -17,6 +17,7 @@ from deployments.sandbox.look import look
 from deployments.sandbox.options import SAMPLE
 from deployments.sandbox.plane import PlaneError
 from deployments.sandbox.plane_state import Card, PlaneUser
+from deployments.sandbox.stands import STANDS
 from deployments.sandbox.telegram import TelegramError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Control:
 
     async def _state(self, _request: Request, _fields: Fields) -> object:
         sandbox = self._sandbox
-        return (await look(sandbox.core, sandbox.plane, sandbox.gitea)).model_dump(mode="json")
+        return (await look(sandbox.core, sandbox.plane, sandbox.gitea, sandbox.stands)).model_dump(mode="json")
 
     async def _flush(self, _request: Request, _fields: Fields) -> object:
         await self._sandbox.core.save()
@@ -197,6 +198,8 @@ class Control:
     async def _clear_faults(self, _request: Request, _fields: Fields) -> object:
         self._sandbox.core.faults.clear()
         self._sandbox.core.webhooks.release_held()
+        for stand in STANDS:
+            self._sandbox.stands.mend(stand)
         return {}
 
 

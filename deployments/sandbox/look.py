@@ -6,9 +6,10 @@ from deployments.sandbox.gitea import Gitea
 from deployments.sandbox.gitea_state import Repository
 from deployments.sandbox.plane import Plane
 from deployments.sandbox.plane_state import Card
+from deployments.sandbox.stands import STANDS, Stands
 
 
-async def look(core: Core, plane: Plane, gitea: Gitea) -> views.StateView:
+async def look(core: Core, plane: Plane, gitea: Gitea, stands: Stands) -> views.StateView:
     """Everything that the sandbox knows at this moment."""
     return views.StateView(
         cards=[_card(plane, one) for one in plane.world.cards],
@@ -27,6 +28,8 @@ async def look(core: Core, plane: Plane, gitea: Gitea) -> views.StateView:
         telegram=views.TelegramView(
             messages=core.world.telegram.messages, answered_callbacks=core.world.telegram.answered_callbacks
         ),
+        stands={one: await stands.view(one) for one in STANDS},
+        artifacts=stands.world.artifacts,
         requests=dict(core.requests),
         calls=dict(core.calls),
         deliveries=[views.DeliveryView.model_validate(one) for one in core.webhooks.report()],

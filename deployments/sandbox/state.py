@@ -1,6 +1,7 @@
 """Everything that a sandbox remembers, as plain models that are saved as one JSON file."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -33,9 +34,41 @@ class TelegramWorld(BaseModel):
     last_update: int = 0
 
 
+StandName = Literal["staging", "production"]
+Hook = Literal["stage", "check", "deploy", "rollback"]
+
+
+class Artifact(BaseModel):
+    """What was built once from one revision. `name` is what ORCH_ARTIFACT said."""
+
+    name: str
+    revision: str
+    built_at: datetime = Field(default_factory=now)
+
+
+class Deploy(BaseModel):
+    """A stand was told by a hook to run an artifact, and runs it. Repetitions are in the list too."""
+
+    stand: StandName
+    hook: Hook
+    artifact: str
+    revision: str
+    work_item: str
+    at: datetime = Field(default_factory=now)
+
+
+class StandsWorld(BaseModel):
+    """All that staging and production know. `running`: the artifact that each stand runs, by name."""
+
+    artifacts: list[Artifact] = Field(default_factory=list)
+    running: dict[StandName, str] = Field(default_factory=dict)
+    deploys: list[Deploy] = Field(default_factory=list)
+
+
 class World(BaseModel):
-    """Everything that the three servers know."""
+    """Everything that the three servers and the two stands know."""
 
     plane: PlaneWorld = Field(default_factory=PlaneWorld)
     gitea: GiteaWorld = Field(default_factory=GiteaWorld)
     telegram: TelegramWorld = Field(default_factory=TelegramWorld)
+    stands: StandsWorld = Field(default_factory=StandsWorld)

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from deployments.sandbox.gitea_state import CommitStatus, DefaultPush, Pull
-from deployments.sandbox.state import TelegramMessage
+from deployments.sandbox.state import Artifact, Deploy, Hook, StandName, TelegramMessage
 
 
 class CommentView(BaseModel):
@@ -92,6 +92,23 @@ class TelegramView(BaseModel):
     answered_callbacks: list[str]
 
 
+class StandView(BaseModel):
+    """Staging or production. `deploys`: what hooks had it run, oldest first, repetitions included.
+
+    `revision` is what it runs, or will run once it is asked something: the first question starts its process.
+    """
+
+    revision: str | None
+    pid: int | None
+    hooks_under_way: list[Hook]
+    deploys: list[Deploy]
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self.pid is not None
+
+
 class StateView(BaseModel):
     """Everything. `requests` counts by peer, `calls` by peer, method and path pattern."""
 
@@ -100,6 +117,8 @@ class StateView(BaseModel):
     plane_webhooks: list[HookView]
     repositories: dict[str, RepositoryView]
     telegram: TelegramView
+    stands: dict[StandName, StandView]
+    artifacts: list[Artifact]
     requests: dict[str, int]
     calls: dict[str, int]
     deliveries: list[DeliveryView]

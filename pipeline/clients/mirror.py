@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.clients.git import Remote, Repository, is_commit, only_one, remote_error
 from pipeline.errors import CouldNotRun, Missing, Refused
+from pipeline.model import Conflict
 
 CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 STALE_AFTER_S = 2.0
@@ -183,3 +184,31 @@ class Mirror:
         merged = self.repository.ask("merge-tree", "--write-tree", "--no-messages", old_tip, new_base, ok=(0, 1))
         tree = self.repository.ask("rev-parse", f"{self.known(new_tip)}^{{tree}}").text
         return merged.code == 0 and merged.text == tree
+
+    def diff(self, commit: str) -> str:
+        """What `commit` changes since it left the default branch: unified, whole functions around each change."""
+        base = self.merge_base(commit, self.default_tip())
+        return self.repository.ask(
+            *("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", "--function-context"),
+            *("--unified=20", "--src-prefix=a/", "--dst-prefix=b/", base, self.known(commit), "--"),
+        ).text
+
+    def revert(self, landed: str, *, since: str, onto: str, message: str) -> str | Conflict:
+        """A commit on top of `onto`, which contains `landed`, that takes `since`..`landed` back. Touches no branch.
+
+        The state at `since`, put on top of `landed`, is merged with `onto`: what came later stays.
+        """
+        undone = self._commit(self._tree(since), parent=self.known(landed), message=message)
+        merged = self.repository.do(
+            *("merge-tree", "--write-tree", "--no-messages", "--name-only", undone, self.known(onto)), ok=(0, 1)
+        )
+        tree, *files = merged.text.splitlines()
+        if merged.code != 0:
+            return Conflict(onto, tuple(sorted({name for name in files if name})))
+        return self._commit(tree, parent=onto, message=message)
+
+    def _tree(self, commit: str) -> str:
+        return self.repository.ask("rev-parse", f"{self.known(commit)}^{{tree}}").text
+
+    def _commit(self, tree: str, *, parent: str, message: str) -> str:
+        return self.repository.do("commit-tree", "-p", parent, "-m", message, tree).text

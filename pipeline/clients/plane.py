@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, SecretStr
 
 from pipeline.clients.http import Answer, HttpApi, HttpClient
 from pipeline.errors import Missing
-from pipeline.model import TrackerComment, TrackerItem, TrackerState
+from pipeline.model import TrackerComment, TrackerItem, TrackerLabel, TrackerState
 from pipeline.plain_text import html_to_text
 from pipeline.projects import Project
 
@@ -39,6 +39,7 @@ class _Item(BaseModel):
     updated_at: AwareDatetime
     description_html: str | None = None
     description_stripped: str | None = None
+    labels: list[str] = []
 
     def as_item(self) -> TrackerItem:
         """As Orch's word."""
@@ -51,7 +52,13 @@ class _Item(BaseModel):
             description=description if self.description_html is None else html_to_text(self.description_html),
             state_id=self.state,
             updated_at=self.updated_at,
+            labels=tuple(self.labels),
         )
+
+
+class _Label(BaseModel):
+    id: str
+    name: str
 
 
 class _Comment(BaseModel):
@@ -93,6 +100,11 @@ class PlaneClient(HttpClient):
         pages = self._entries(_Page[_State], f"{_folder(project)}/states/")
         return tuple([TrackerState(state.id, state.name, state.group) async for state in pages])
 
+    async def labels(self, project: Project) -> tuple[TrackerLabel, ...]:
+        """All labels of the project, fresh from Plane."""
+        pages = self._entries(_Page[_Label], f"{_folder(project)}/labels/")
+        return tuple([TrackerLabel(label.id, label.name) async for label in pages])
+
     async def item(self, project: Project, item_id: str) -> TrackerItem:
         """One issue by its id; `Missing` when it is deleted or archived."""
         answer = await self._send("GET", _item_path(project, item_id))
@@ -118,6 +130,15 @@ class PlaneClient(HttpClient):
                 break
             found.setdefault(entry.id, entry.as_item())  # entries that slid to the next page come twice
         return tuple(found.values())
+
+    async def create_item(self, project: Project, *, title: str, html: str) -> TrackerItem:
+        """Write a new issue in the project's default state, under the token's user. Not idempotent.
+
+        Plane does not clean HTML: the caller escapes whatever people or agents wrote.
+        """
+        body = {"name": title, "description_html": html}
+        answer = await self._send("POST", f"{_folder(project)}/{{items}}/", body=body)
+        return answer.read(_Item).as_item()
 
     async def set_state(self, project: Project, item_id: str, state_id: str) -> None:
         """Move a card. The key is `state`: Plane ignores `state_id` and still answers 200."""

@@ -1,11 +1,21 @@
-"""Reads what pytest and unittest print, leniently: the exit code is the verdict, this is only for the sentence."""
+"""Reads what test runners say, leniently: the exit code is the verdict, this is only for the sentence.
+
+That is what pytest and unittest print, or a JUnit report.
+"""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from xml.etree.ElementTree import Element
+
+from pipeline.clients.checkout import UnreadableFile
+from pipeline.clients.logs import readable
+from pipeline.model import TestRun
 
 NAMED = 10
 MAX_NAME = 100
+MAX_FULL_NAME = 200
+MAX_NAMES = 1000
 COUNTED = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PYTEST_END = re.compile(r"^(?:=+ )?(?P<counts>\d+ \w+(?:, \d+ \w+)*) in [\d.]+s\b.*$", re.MULTILINE)
@@ -33,13 +43,31 @@ def count_tests(output: str) -> Counted | None:
     return _pytest(text) or _unittest(text)
 
 
+def count_junit(root: Element) -> Counted:
+    """Read a JUnit report; tests are named as `tests.test_shop::test_login`. Pure. Raises `UnreadableFile`."""
+    cases = list(root.iter("testcase"))
+    if not cases:
+        raise UnreadableFile("it names no tests")
+    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    return Counted(len(cases), len(bad), skipped, tuple(dict.fromkeys(map(_full_name, bad)))[:MAX_NAMES])
+
+
+def of_both(first: TestRun, second: TestRun) -> TestRun:
+    """What is said about a red run and its repetition: the second one's verdict, and that there was a first. Pure."""
+    if second.passed:
+        return replace(second, sentence=f"{second.sentence}: green on the second run (first: {first.sentence})")
+    return replace(second, sentence=f"{second.sentence}: red on the second run, too (first: {first.sentence})")
+
+
 def sentence(exit_code: int, counted: Counted | None) -> str:
     """One sentence for people about a test run, such as `1 of 7 tests failed: test_login`. Pure."""
     if counted is None:
         return "The test command passed" if exit_code == 0 else f"The test command failed with exit code {exit_code}"
     if exit_code == 0:
         skipped = f", {counted.skipped} skipped" if counted.skipped else ""
-        return f"{_tests(counted.total - counted.skipped - counted.failed)} passed{skipped}"
+        failed = f", {counted.failed} failed although the exit code is 0" if counted.failed else ""
+        return f"{_tests(counted.total - counted.skipped - counted.failed)} passed{skipped}{failed}"
     if counted.failed == 0:
         return f"The test command failed with exit code {exit_code} although no test did ({_tests(counted.total)})"
     names = ", ".join(counted.failing[:NAMED])
@@ -70,6 +98,12 @@ def _names(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
     """The last part of each name, once, in the order printed. A branch chooses these names, so their length is cut."""
     names = (match["name"].rpartition("::")[2][:MAX_NAME] for match in pattern.finditer(text))
     return tuple(dict.fromkeys(names))
+
+
+def _full_name(case: Element) -> str:
+    """Class and name of a test on one line. A branch chooses them, so their length is cut."""
+    name = "::".join(filter(None, (case.get("classname"), case.get("name")))) or "a test without a name"
+    return " ".join(readable(name).split())[:MAX_FULL_NAME]
 
 
 def _tests(number: int) -> str:

@@ -1,16 +1,18 @@
-"""`GitWorkspace`: one project's mirror, its items' worktrees, its landings and its test runs, by git."""
+"""`GitWorkspace`: one project's mirror, its items' worktrees, its landings, its test and coverage runs, by git."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.clients.checkout import Checkouts
+from pipeline.clients.coverage import CoverageRunner
 from pipeline.clients.git import REMOTE_TIMEOUT_S, Remote
 from pipeline.clients.landing import Lander
 from pipeline.clients.mirror import Mirror
 from pipeline.clients.testing import TestRunner
 from pipeline.clients.worktrees import Worktrees
 from pipeline.errors import SettingsError
-from pipeline.model import Conflict, Landed, MovedOn, Protected, Pushed, Rebased, TestRun
+from pipeline.model import Conflict, CoverageRun, Landed, MovedOn, Protected, Pushed, Rebased, TestRun
 from pipeline.projects import Project
 
 
@@ -45,8 +47,10 @@ class GitWorkspace:
         )
         self._worktrees = Worktrees(self._mirror, root / "worktrees" / project.key, locks)
         self._lander = Lander(self._mirror)
-        self._tests = TestRunner(
-            self._mirror, root / "tests" / project.key, project.test_command, project.test_timeout_s
+        checkouts = Checkouts(self._mirror, root / "tests" / project.key)
+        self._tests = TestRunner(checkouts, project.test_command, project.test_timeout_s, project.junit_xml)
+        self._coverage = CoverageRunner(
+            checkouts, project.coverage_command, project.coverage_xml, project.test_timeout_s
         )
 
     def fetch(self) -> str:
@@ -108,6 +112,18 @@ class GitWorkspace:
         """Move the default branch from `expected` to `commit` by an unforced push; verified afterwards."""
         return self._lander.land(commit, expected=expected)
 
+    def diff(self, commit: str) -> str:
+        """What `commit` changes since it left the default branch, as unified diff text."""
+        return self._mirror.diff(commit)
+
+    def revert(self, landed: str, *, since: str, onto: str, message: str) -> str | Conflict:
+        """A commit on top of `onto` that takes back what happened from `since` to `landed`; nothing is pushed."""
+        return self._mirror.revert(landed, since=since, onto=onto, message=message)
+
+    def push_commit(self, commit: str, branch: str) -> Pushed | MovedOn:
+        """Push a commit to a task branch that does not exist yet."""
+        return self._lander.push(commit, branch, expected=None)
+
     def diffstat(self, base: str, commit: str) -> str:
         """`git diff --stat` between two commits."""
         return self._mirror.diffstat(base, commit)
@@ -115,6 +131,13 @@ class GitWorkspace:
     def run_tests(self, commit: str, *, log: Path) -> TestRun:
         """Run the project's test command on exactly `commit`, in a clean checkout; a time-out is red."""
         return self._tests.run(commit, log=log)
+
+    def run_coverage(self, commit: str, *, log: Path) -> CoverageRun:
+        """Run the project's coverage command on exactly `commit`, in a clean checkout; takes no longer than its tests.
+
+        Raises `CouldNotRun` when it cannot be started, or the project has none.
+        """
+        return self._coverage.run(commit, log=log)
 
     def remove(self, work_item: str) -> None:
         """Remove the item's worktree and local branch, uncommitted work included."""

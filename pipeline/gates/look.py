@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pipeline.model import Decision, GateResult, MergeAttempt, TestRun, WorkItem
-from pipeline.ports import Forge, Workspace
+from pipeline.ports import Forge, Stands, Workspace
 from pipeline.projects import Project
 from pipeline.stages import Stage
 
@@ -15,7 +15,8 @@ class Look:
 
     `tip` is the task branch's commit, `head` the last one that changes anything outside the item's artifacts.
     `decisions` are people's decisions on this item, oldest first. `test` gives Orch's own test run of a commit: the
-    recorded one, or one made now. `merge` is what the merge gate found in this run, if it ran.
+    recorded one, or one made now. `stands` tells about staging and production, and `freshness` whether it matters which
+    revision staging runs. `merge` is what the merge gate found in this run, if it ran.
     """
 
     item: WorkItem
@@ -25,10 +26,12 @@ class Look:
     workspace: Workspace
     forge: Forge
     decisions: tuple[Decision, ...]
+    stands: Stands
     test: Callable[[str], Awaitable[TestRun]]
     merge: MergeAttempt | None = None
     description: str = ""
     min_description_chars: int = 30
+    freshness: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from pipeline.artifacts import FrontMatter, Unreadable, read_front_matter
+from pipeline.errors import CouldNotRun
 from pipeline.gates.look import Look
 from pipeline.model import Fail, GateResult
 
@@ -53,6 +54,13 @@ def _judged(look: Look, name: str, words: tuple[str, str], artifact: FrontMatter
             commit=look.head,
         )
     return Verdict(artifact.verdict, artifact.body)
+
+
+def validated(look: Look) -> str:
+    """The commit that the merge gate validated. Raises `CouldNotRun` when there is none."""
+    if look.item.validated is None:
+        raise CouldNotRun(f"No commit of {look.item.key} has been validated; run the stage again.")
+    return look.item.validated
 
 
 def quote(text: str, limit: int = MAX_QUOTE_CHARS) -> str:

@@ -7,6 +7,13 @@ EN: dict[str, str] = {
         "Move the card to <i>Confirm Deploy</i>.\n{markup}"
     ),
     "question_asked": "❓ <b>{key}</b> {title}\nThe {role} asks: {question}\n{markup}",
+    "integrity_asked": (
+        "🔎 <b>{key}</b> {title}\nThe change weakens its own checks (commit {commit}): {question}\n"
+        "Comment <i>accept</i> or <i>reject</i> on the card, or use the form.\n{markup}"
+    ),
+    "auto_label": "🏷 <b>{key}</b> {title}\nThe label {label} has decided: {asked}",
+    "done_by_hand": "✅ <b>{key}</b> {title}\nDone by hand: {why}",
+    "needs input": "✋ <b>{key}</b> {title}\nNeeds a person at {stage}: {reason}",
     "blocked": "⛔ <b>{key}</b> {title}\nBlocked at {stage}: {reason}",
     "escalated": "🆘 <b>{key}</b> {title}\nEscalated at {stage}: {reason}",
     "overdue": "⏰ <b>{key}</b> {title}\nStill waiting since {since}: {sentence}",

@@ -7,6 +7,13 @@ RU: dict[str, str] = {
         "Переведите карточку в <i>Confirm Deploy</i>.\n{markup}"
     ),
     "question_asked": "❓ <b>{key}</b> {title}\nРоль {role} спрашивает: {question}\n{markup}",
+    "integrity_asked": (
+        "🔎 <b>{key}</b> {title}\nИзменение ослабляет собственные проверки (коммит {commit}): {question}\n"
+        "Ответьте в карточке словом <i>accept</i> или <i>reject</i> либо заполните форму.\n{markup}"
+    ),
+    "auto_label": "🏷 <b>{key}</b> {title}\nРешено меткой {label}: {asked}",
+    "done_by_hand": "✅ <b>{key}</b> {title}\nЗавершено вручную: {why}",
+    "needs input": "✋ <b>{key}</b> {title}\nНужен человек на этапе {stage}: {reason}",
     "blocked": "⛔ <b>{key}</b> {title}\nЗаблокировано на стадии {stage}: {reason}",
     "escalated": "🆘 <b>{key}</b> {title}\nНужен человек, стадия {stage}: {reason}",
     "overdue": "⏰ <b>{key}</b> {title}\nОжидание с {since}: {sentence}",

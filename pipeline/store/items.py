@@ -73,6 +73,8 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         approved=row.approved,
         confirmed=row.confirmed,
         landed=row.landed,
+        deployed=row.deployed,
+        monitor_until=row.monitor_until,
         shown=Status(row.shown) if row.shown else None,
         cancel_requested_at=row.cancel_requested_at,
         cancelled_at=row.cancelled_at,

@@ -22,6 +22,7 @@ class Effect:
     item_id: int
     generation: int
     details: Mapping[str, Any]
+    started_at: datetime
     open: bool
     outcome: str
 
@@ -67,6 +68,16 @@ def finish(session: Session, effect: Effect, outcome: str, now: datetime) -> Non
         session.add(row)
 
 
+def note(
+    session: Session, /, item: WorkItem, effect: Effect, lease: leases.Lease, now: datetime, **details: Any
+) -> None:
+    """Add details to an effect that is open. Raises `LeaseLost` when another run owns the item."""
+    leases.check(session, item, lease.token, now)
+    row = session.exec(select(EffectRow).where(EffectRow.key == effect.key).with_for_update()).one()
+    row.details = {**row.details, **details}
+    session.add(row)
+
+
 def abandon(session: Session, effect: Effect) -> None:
     """Strike out an effect that is known not to have happened (refused, or the branch had moved on)."""
     row = session.exec(select(EffectRow).where(EffectRow.key == effect.key).with_for_update()).first()
@@ -87,4 +98,13 @@ def open_effects(session: Session, project: str) -> list[Effect]:
 
 
 def _effect(row: EffectRow) -> Effect:
-    return Effect(row.key, row.name, row.item_id, row.generation, dict(row.details), row.done_at is None, row.outcome)
+    return Effect(
+        row.key,
+        row.name,
+        row.item_id,
+        row.generation,
+        dict(row.details),
+        row.started_at,
+        row.done_at is None,
+        row.outcome,
+    )

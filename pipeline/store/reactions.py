@@ -9,7 +9,7 @@ from pipeline import decide, signals
 from pipeline.messages import Texts, as_comment
 from pipeline.model import Decision, Hold, WorkItem
 from pipeline.signals import Signal
-from pipeline.stages import ROWS
+from pipeline.stages import ROWS, Stage
 from pipeline.store import evidence, inbox, items, leases, outbox, waits
 
 
@@ -35,7 +35,7 @@ def apply(session: Session, stored: inbox.StoredSignal, now: datetime, texts: Te
     stopping = found.item is not None and found.item.cancel_requested_at is not None
     if stopping and stored.signal is Signal.START_REQUESTED:
         return None  # a fresh start, once the stop is through
-    waits_for_owner = isinstance(reaction, decide.Look | decide.Resume | decide.Back)
+    waits_for_owner = isinstance(reaction, decide.Look | decide.Resume | decide.Back | decide.Finish)
     if found.item is not None and (waits_for_owner or stored.signal is Signal.CI_FINISHED):
         holder = leases.owner(session, found.item.id)
         if holder is not None and holder.expires_at > now:
@@ -83,9 +83,16 @@ def _act(
             )
             outbox.enter(session, item.key, to, now)
             outbox.status(session, item.key, now)
-        case decide.HoldIt(why):
+        case decide.HoldIt(why, kind):
             let_go(session, item, now)
-            hold(session, item, Hold.BLOCKED, why, now, texts)
+            hold(session, item, kind, why, now, texts)
+        case decide.Finish(why):
+            let_go(session, item, now)
+            items.move(session, item, Stage.DONE, actor=stored.actor, reason=why, run=None, token=None, now=now)
+            outbox.status(session, item.key, now)
+            html = texts("done_by_hand", key=item.key, title=item.title, why=why)
+            say(session, item.key, html, f"done:{item.id}", now)
+            tell(session, item.key, html, f"done:{item.id}", now)
         case decide.Stop():
             request_stop(session, item, now)
         case decide.Ignore() | decide.Start():
@@ -157,7 +164,7 @@ def _sentence(reaction: decide.Reaction) -> str:
             return f"{choice} recorded for the {kind} of {commit[:12]}"
         case decide.Back(to, why, _):
             return f"back to {to}: {why}"
-        case decide.HoldIt(why) | decide.Look(why) | decide.Resume(why):
+        case decide.HoldIt(why) | decide.Look(why) | decide.Resume(why) | decide.Finish(why):
             return why
         case decide.Ignore(why):
             return f"ignored: {why}"

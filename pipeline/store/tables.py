@@ -80,6 +80,8 @@ class WorkItemRow(SQLModel, table=True):
     approved: str | None = None
     confirmed: str | None = None
     landed: str | None = None
+    deployed: str | None = None
+    monitor_until: datetime | None = _maybe_time()
     shown: str | None = None
     lease_generation: int = 0
     cancel_requested_at: datetime | None = _maybe_time()
@@ -220,6 +222,65 @@ class CheckRunRow(SQLModel, table=True):
     duration_s: float
     log: str
     failing: list[str] = _json(list)
+    at: datetime = _time()
+
+
+class CoverageRow(SQLModel, table=True):
+    """One measurement of a project's coverage at exactly one commit."""
+
+    __tablename__ = "coverage_runs"
+
+    id: int | None = Field(default=None, primary_key=True)
+    item_id: int = Field(foreign_key="work_items.id", index=True)
+    commit: str = Field(index=True)
+    percent: float | None = None
+    sentence: str
+    duration_s: float
+    log: str
+    at: datetime = _time()
+
+
+class BaselineRow(SQLModel, table=True):
+    """The coverage that a project has reached; it only rises."""
+
+    __tablename__ = "coverage_baselines"
+
+    project: str = Field(primary_key=True)
+    percent: float
+    commit: str
+    at: datetime = _time()
+
+
+class HookRow(SQLModel, table=True):
+    """One run of a project's hook or check, with the end of its output."""
+
+    __tablename__ = "hook_runs"
+
+    id: int | None = Field(default=None, primary_key=True)
+    item_id: int = Field(foreign_key="work_items.id", index=True)
+    hook: str
+    commit: str = Field(index=True)
+    end: str
+    exit_code: int | None = None
+    sentence: str
+    duration_s: float
+    output: str
+    log: str
+    at: datetime = _time()
+
+
+class ProbeRow(SQLModel, table=True):
+    """One look at what runs on a stand."""
+
+    __tablename__ = "probes"
+
+    id: int | None = Field(default=None, primary_key=True)
+    item_id: int = Field(foreign_key="work_items.id", index=True)
+    stand: str
+    expected: str
+    health: str
+    revision: str | None = None
+    sentence: str
     at: datetime = _time()
 
 

@@ -6,40 +6,29 @@ from hypothesis import strategies as st
 
 from pipeline import decide
 from pipeline.decide import (
-    Advance,
-    Answered,
-    Ask,
     Back,
-    Escalate,
+    Finish,
     HoldIt,
     Ignore,
+    Look,
     Record,
     Resume,
-    RollBack,
     Standing,
     Start,
     Stop,
-    WaitFor,
 )
 from pipeline.model import (
-    Answer,
     Choice,
-    Fail,
-    GateResult,
     Hold,
-    NotApplicable,
-    Pass,
-    Pending,
     Wait,
     WaitKind,
     WorkItem,
 )
 from pipeline.signals import Signal
-from pipeline.stages import ROWS, WORKED, Role, Stage, allowed
+from pipeline.stages import WORKED, Role, Stage, allowed
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TIP = "a" * 40
-CAP = dict.fromkeys(Role, 3)
 
 
 def item(stage: Stage = Stage.ANALYSIS, **more: object) -> WorkItem:
@@ -117,9 +106,48 @@ def test_our_own_push_coming_back_means_nothing() -> None:
     assert isinstance(react(Standing(item(Stage.TESTING)), Signal.PUSHED, after=TIP), Ignore)
 
 
-def test_a_pull_request_merged_by_a_person_holds_the_item() -> None:
-    assert isinstance(react(Standing(item(Stage.TESTING)), Signal.PR_MERGED, merged_by="bob"), HoldIt)
+def test_a_pull_request_merged_by_a_person_before_deploy_ends_the_item() -> None:
+    reaction = react(Standing(item(Stage.TESTING)), Signal.PR_MERGED, merged_by="bob")
+    assert reaction == Finish("bob merged the pull request while WID-1 was at testing; Orch has not validated it.")
+
+
+def test_a_pull_request_merged_by_a_person_at_deploy_does_not_fake_completion() -> None:
+    assert isinstance(react(Standing(item(Stage.DEPLOY)), Signal.PR_MERGED, merged_by="bob"), Look)
     assert isinstance(react(Standing(item(Stage.DEPLOY, landed=TIP)), Signal.PR_MERGED), Ignore)
+
+
+def test_a_pull_request_closed_without_merging_needs_a_person() -> None:
+    reaction = react(Standing(item(Stage.REVIEW)), Signal.PR_CLOSED, closed_by="bob")
+    assert reaction == HoldIt("bob closed the pull request without merging it.", Hold.NEEDS_INPUT)
+
+
+FINDINGS = Standing(item(Stage.REVIEW), wait(WaitKind.INTEGRITY, stage=Stage.REVIEW))
+
+
+def test_a_card_moved_to_approved_accepts_no_weakened_check() -> None:
+    assert isinstance(react(FINDINGS, Signal.APPROVED), Ignore)
+
+
+@pytest.mark.parametrize(("signal", "choice"), [(Signal.APPROVED, Choice.APPROVE), (Signal.REJECTED, Choice.REJECT)])
+def test_who_names_the_gate_decides_about_its_findings(signal: Signal, choice: Choice) -> None:
+    reaction = react(FINDINGS, signal, names_the_gate=True, text="why")
+    assert reaction == Record(WaitKind.INTEGRITY, choice, TIP, "why")
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("accept", Record(WaitKind.INTEGRITY, Choice.APPROVE, TIP, "")),
+        ("Accept: the test was wrong", Record(WaitKind.INTEGRITY, Choice.APPROVE, TIP, "the test was wrong")),
+        ("REJECT, put it back", Record(WaitKind.INTEGRITY, Choice.REJECT, TIP, "put it back")),
+    ],
+)
+def test_a_comment_about_findings_decides_by_its_first_word(comment: str, expected: Record) -> None:
+    assert react(FINDINGS, Signal.ANSWER_GIVEN, text=comment) == expected
+
+
+def test_any_other_comment_about_findings_decides_nothing() -> None:
+    assert isinstance(react(FINDINGS, Signal.ANSWER_GIVEN, text="I accept nothing"), Ignore)
 
 
 def test_requested_changes_cost_the_developer_an_attempt() -> None:
@@ -158,44 +186,3 @@ def test_every_signal_has_a_reaction_whatever_the_item(
         assert not landed
     if isinstance(reaction, Record):
         assert reaction.kind.human
-
-
-RESULTS = st.sampled_from(
-    [
-        Pass("ok"),
-        NotApplicable("n/a"),
-        Fail("red"),
-        Pending("CI", WaitKind.CI),
-        Pending("?", WaitKind.APPROVAL, commit=TIP),
-    ]
-)
-
-
-@given(st.sampled_from(WORKED), st.lists(RESULTS, max_size=4), st.integers(0, 5))
-def test_gates_lead_on_only_when_none_is_red_or_pending(stage: Stage, results: list[GateResult], spent: int) -> None:
-    subject = item(stage, attempts=dict.fromkeys((r.value for r in Role), spent))
-    outcome = decide.on_gates(subject, [Answered(f"g{n}", r) for n, r in enumerate(results)], cap=CAP)
-    first = next((r for r in results if r.answer in (Answer.FAIL, Answer.PENDING)), None)
-    if first is None:
-        assert isinstance(outcome, Advance)
-        assert outcome.to is ROWS[stage].to
-    elif first.answer is Answer.PENDING:
-        assert isinstance(outcome, Ask if first.waits_for is WaitKind.APPROVAL else WaitFor)
-    elif spent >= 3:
-        assert isinstance(outcome, Escalate)
-    else:
-        assert isinstance(outcome, RollBack)
-        assert allowed(stage, outcome.to)
-
-
-def test_a_red_answer_past_the_cap_calls_a_person() -> None:
-    spent = item(Stage.REVIEW, attempts={"developer": 3})
-    outcome = decide.on_gates(spent, [Answered("review_verdict", Fail("no tests"))], cap=CAP)
-    assert outcome == Escalate(
-        "review_verdict: no tests This was the developer's attempt 4 of 4; a person has to look."
-    )
-
-
-def test_a_pending_gate_that_waits_for_nothing_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="does not say what for"):
-        decide.on_gates(item(), [Answered("odd", GateResult(Answer.PENDING, "hm"))], cap=CAP)

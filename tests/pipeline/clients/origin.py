@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from pipeline.clients.workspace import GitWorkspace
@@ -89,13 +90,16 @@ class Origin:
         url: str | None = None,
         credentials: Mapping[str, str] | None = None,
         remote_timeout_s: float = 60,
+        **settings: Any,
     ) -> GitWorkspace:
+        """Orch's workspace on it; `settings` are further ones of the project."""
         project = Project(
             key="WID",
             plane_project=UUID(int=1),
             repository="team/app",
             test_command=command or ("true",),
             test_timeout_s=timeout_s,
+            **settings,
         )
         return GitWorkspace(
             project,

@@ -101,6 +101,24 @@ async def test_a_state_that_plane_does_not_take_is_refused_with_its_word(
         await plane.set_state(project, ITEM, "Testing")
 
 
+async def test_a_new_issue_is_written_and_read_from_the_answer(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    written = replay.recorded("plane/api-work-item-get")["json"]
+    replay.on("POST", f"{FOLDER}/work-items/", 201, written)
+    item = await plane.create_item(project, title="Widget must spin twice", html="<p>New description</p>")
+    assert (item.id, item.sequence_id, item.title) == (ITEM, 1, "Widget must spin twice")
+    assert replay.calls[0].body == {"name": "Widget must spin twice", "description_html": "<p>New description</p>"}
+
+
+async def test_a_new_issue_that_plane_does_not_take_is_refused_with_its_word(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    replay.on("POST", f"{FOLDER}/work-items/", 400, {"name": ["This field is required."]})
+    with pytest.raises(Refused, match=r"400 .*This field is required"):
+        await plane.create_item(project, title="", html="")
+
+
 async def test_a_comment_is_written_once_per_external_id(plane: PlaneClient, replay: Any, project: Project) -> None:
     replay.recorded("plane/api-comment-create")
     replay.recorded("plane/api-comment-create-same-external-id")

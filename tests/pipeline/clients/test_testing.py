@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.clients.process import identity
 from pipeline.errors import CouldNotRun
+from pipeline.model import TestRun
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
 
 SUITE = """
@@ -116,5 +117,73 @@ def test_runs_that_end_while_others_sweep_do_not_meet(origin: Origin, tmp_path: 
         return workspace.run_tests(commit, log=tmp_path / f"log-{number}").passed
 
     with ThreadPoolExecutor(6) as pool:
-        assert all(pool.map(run, range(60)))
+        assert all(pool.map(run, range(24)))
     assert leftovers(origin) == []
+
+
+# --- JUnit reports
+
+CASES = """<testsuites><testsuite tests="3">
+<testcase classname="tests.test_shop" name="test_login"><failure message="no"/></testcase>
+<testcase classname="tests.test_shop" name="test_menu&#10;[a]"><error/></testcase>
+<testcase classname="tests.test_shop" name="test_other"/>
+<testcase classname="tests.test_shop" name="test_later"><skipped/></testcase>
+</testsuite></testsuites>"""
+FAILING = ("tests.test_shop::test_login", "tests.test_shop::test_menu [a]")
+GREEN_CASES = '<testsuite><testcase classname="tests.test_shop" name="test_other"/></testsuite>'
+PRINTED = "echo FAILED t.py::test_x; echo 1 failed, 6 passed in 0.1s; "
+
+
+def reported(origin: Origin, tmp_path: Path, script: str, junit: str = "out/junit.xml") -> TestRun:
+    origin.commit({"cases.xml": CASES, "green.xml": GREEN_CASES, "out/keep": ""})
+    workspace = origin.workspace("/bin/sh", "-c", script, junit_xml=junit)
+    return workspace.run_tests(workspace.fetch(), log=tmp_path / "log")
+
+
+def test_a_report_names_the_failing_tests(origin: Origin, tmp_path: Path) -> None:
+    run = reported(origin, tmp_path, PRINTED + "cp cases.xml out/junit.xml; exit 1")
+    assert (run.passed, run.failing) == (False, FAILING)
+    assert run.sentence == f"2 of 4 tests failed: {', '.join(FAILING)}"
+
+
+def test_a_report_without_failures_makes_no_red_run_green(origin: Origin, tmp_path: Path) -> None:
+    run = reported(origin, tmp_path, "cp green.xml out/junit.xml; exit 3")
+    assert (run.passed, run.failing) == (False, ())
+    assert run.sentence == "The test command failed with exit code 3 although no test did (1 test)"
+
+
+def test_a_report_of_failures_makes_no_green_run_red(origin: Origin, tmp_path: Path) -> None:
+    run = reported(origin, tmp_path, "cp cases.xml out/junit.xml")
+    assert (run.passed, run.failing) == (True, ())
+    assert run.sentence == "1 test passed, 1 skipped, 2 failed although the exit code is 0"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("", "out/junit.xml: No such file or directory"),
+        ("echo nonsense > out/junit.xml; ", "out/junit.xml is not XML that can be read: ParseError"),
+        ("echo '<testsuite/>' > out/junit.xml; ", "it names no tests"),
+        ("head -c 20000001 /dev/zero > out/junit.xml; ", "out/junit.xml is larger than 20 MB"),
+        ("ln -s /etc/hostname out/junit.xml; ", "out/junit.xml lies outside the checkout"),
+    ],
+)
+def test_without_a_usable_report_the_log_is_read_and_the_sentence_says_so(
+    origin: Origin, tmp_path: Path, script: str, why: str
+) -> None:
+    run = reported(origin, tmp_path, f"{script}{PRINTED}exit 1")
+    assert (run.passed, run.failing) == (False, ("test_x",))
+    assert run.sentence == f"1 of 7 tests failed: test_x (the JUnit report was not used: {why})"
+
+
+def test_a_report_that_was_committed_does_not_count(origin: Origin, tmp_path: Path) -> None:
+    run = reported(origin, tmp_path, "true", junit="green.xml")
+    assert run.sentence.startswith("The test command passed (the JUnit report was not used: green.xml: No such file")
+
+
+def test_what_a_linked_folder_of_the_commit_leads_to_is_left_alone(origin: Origin, tmp_path: Path) -> None:
+    write(tmp_path / "mine", {"junit.xml": GREEN_CASES})
+    (origin.clone / "linked").symlink_to(tmp_path / "mine")
+    run = reported(origin, tmp_path, "true", junit="linked/junit.xml")
+    assert run.sentence.endswith("linked/junit.xml lies outside the checkout)")
+    assert (tmp_path / "mine/junit.xml").exists()

@@ -9,7 +9,19 @@ from uuid import UUID
 import pytest
 
 from pipeline.gates.look import Look
-from pipeline.model import CiState, CiStatus, TestRun, WorkItem
+from pipeline.model import (
+    Baseline,
+    CiState,
+    CiStatus,
+    CoverageRun,
+    Hook,
+    HookEnd,
+    HookRun,
+    Probed,
+    Stand,
+    TestRun,
+    WorkItem,
+)
 from pipeline.projects import Project
 from pipeline.stages import Stage
 
@@ -79,6 +91,42 @@ class Tests:
         return TestRun(commit, not self.failing, sentence, 1.0, Path("log"), self.failing)
 
 
+class Stands:
+    """What is on record about staging and production, and what a look or a check says now."""
+
+    def __init__(self) -> None:
+        self.measured: CoverageRun | None = None
+        self.reached: Baseline | None = None
+        self.ran: dict[Hook, HookRun] = {}
+        self.checked = hook_run(HookEnd.DONE)
+        self.seen: dict[Stand, Probed] = {}
+
+    async def coverage(self, commit: str) -> CoverageRun | None:
+        return self.measured if self.measured and self.measured.commit == commit else None
+
+    async def baseline(self) -> Baseline | None:
+        return self.reached
+
+    async def hook(self, hook: Hook, commit: str) -> HookRun | None:
+        return self.ran.get(hook)
+
+    async def check(self, commit: str) -> HookRun:
+        return self.checked
+
+    async def probe(self, stand: Stand, commit: str, *, within_s: float = 0) -> Probed:
+        return self.seen[stand]
+
+
+def hook_run(end: HookEnd, sentence: str = "exit code 0") -> HookRun:
+    """A run of a hook."""
+    return HookRun(end, 0 if end is HookEnd.DONE else 1, sentence, 1.0, "output", Path("log"))
+
+
+@pytest.fixture
+def stands():
+    return Stands()
+
+
 @pytest.fixture
 def repository(tmp_path):
     return Repository(tmp_path)
@@ -118,7 +166,7 @@ def item():
 
 
 @pytest.fixture
-def look(repository, ci, tests, project, item):
+def look(repository, ci, tests, stands, project, item):
     """A look at a branch with one commit of code: tip and head are the same."""
     tip = repository.commit({"shop/pricing.py": "PRICE = 1\n"})
     return Look(
@@ -129,6 +177,7 @@ def look(repository, ci, tests, project, item):
         workspace=repository,
         forge=ci,
         decisions=(),
+        stands=stands,
         test=tests,
     )
 

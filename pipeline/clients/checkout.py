@@ -1,0 +1,130 @@
+"""Clean checkouts of exactly one commit, each in a private folder that is thrown away afterwards.
+
+A checkout is a repository of its own that only borrows the mirror's objects: what commands do with git (branches,
+configuration, commits) stays in it, and nothing has to be unregistered after a kill.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from pipeline.clients.folders import remove_folder
+from pipeline.clients.git import Repository, only_one
+from pipeline.clients.mirror import Mirror
+from pipeline.clients.process import Ended, run_blocking, safe_environment
+
+OWNED = "owned.lock"
+LOCK_PATIENCE_S = 120.0
+
+
+class UnreadableFile(Exception):
+    """A file that a command should have written is missing or unfit; the text says which and why, as half a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The files of one commit at `tree` (a path without links), and an empty `home` for commands that run there."""
+
+    tree: Path
+    home: Path
+
+    def run(self, command: tuple[str, ...], *, log: Path, timeout_s: float) -> Ended:
+        """Run a command here, with the allow-listed environment. Raises `CouldNotRun` when it cannot be started."""
+        environment = safe_environment(self.home)
+        return run_blocking(command, cwd=self.tree, environment=environment, log=log, timeout_s=timeout_s)
+
+    def forget(self, name: str) -> None:
+        """Remove the file `name`, so that what stands there later was written by a command. Stays inside the tree."""
+        folder = _real((self.tree / name).parent)
+        file = folder / Path(name).name
+        if folder.is_relative_to(self.tree) and (file.is_symlink() or file.is_file()):
+            file.unlink()
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """The file `name`, `limit` bytes at most. Raises `UnreadableFile`; nothing outside the tree is ever read."""
+        file = _real(self.tree / name)
+        if not file.is_relative_to(self.tree):
+            raise UnreadableFile(f"{name} lies outside the checkout")
+        try:
+            with open(file, "rb", opener=_without_waiting) as stream:
+                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                    raise UnreadableFile(f"{name} is no regular file")
+                content = stream.read(limit + 1)
+        except OSError as error:
+            raise UnreadableFile(f"{name}: {error.strerror}") from error
+        if len(content) > limit:
+            raise UnreadableFile(f"{name} is larger than {limit // 1_000_000} MB")
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class Checkouts:
+    """Makes checkouts in temporary folders below `folder`. Any number at once."""
+
+    mirror: Mirror
+    folder: Path
+
+    @contextmanager
+    def of(self, commit: str) -> Iterator[Checkout]:
+        """A checkout of exactly `commit`, removed at the end. Raises `CouldNotRun` when git fails."""
+        self.mirror.known(commit)
+        self.sweep()
+        with self._private_folder() as folder:
+            tree, home = folder.resolve() / "checkout", folder / "home"
+            home.mkdir(mode=0o700)
+            self._check_out(tree, commit)
+            yield Checkout(tree, home)
+
+    def sweep(self) -> None:
+        """Remove the folders of checkouts whose process was killed. Idempotent."""
+        with self._one_at_a_time():
+            for folder in self.folder.glob("run-*"):
+                with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / OWNED, timeout=0):
+                    remove_folder(folder)
+
+    @contextmanager
+    def _private_folder(self) -> Iterator[Path]:
+        """A folder that is ours as long as we live: its lock is freed by the kernel when we are killed."""
+        with self._one_at_a_time():
+            folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.folder))
+            owned = filelock.FileLock(folder / OWNED)
+            owned.acquire()
+        try:
+            yield folder
+        finally:
+            with self._one_at_a_time():
+                remove_folder(folder)
+            owned.release()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """A sweep must see no folder whose lock is not held yet, nor one whose lock file is gone already."""
+        with only_one(self.folder / "folders.lock", patience_s=LOCK_PATIENCE_S, what=f"The folder {self.folder}"):
+            yield
+
+    def _check_out(self, tree: Path, commit: str) -> None:
+        repository = Repository(self.mirror.remote, tree / ".git", tree)
+        (tree / ".git").mkdir(parents=True)
+        repository.do("init", "--quiet")
+        (tree / ".git/objects/info/alternates").write_text(f"{(self.mirror.path / 'objects').resolve()}\n")
+        repository.do("update-ref", "--no-deref", "HEAD", commit)
+        # Coverage and lint tools compare with the default branch under this name.
+        repository.do("update-ref", f"refs/remotes/origin/{self.mirror.default_branch}", self.mirror.default_tip())
+        repository.do("reset", "--quiet", "--hard", commit)
+
+
+def _real(path: Path) -> Path:
+    """`path` without links; other than `Path.resolve` it does not mind links that lead to each other."""
+    return Path(os.path.realpath(path))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open for reading; a pipe of this name, which nobody may ever write to, holds nothing up."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

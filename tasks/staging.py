@@ -1,0 +1,51 @@
+"""What staging needs once a commit is validated: its coverage measured, and the stand running exactly it."""
+
+import asyncio
+
+from prefect import task
+
+from pipeline.errors import CouldNotRun
+from pipeline.model import Health, Hook, HookEnd, HookRun, Stand
+from pipeline.store import journal, stands
+from pipeline.store.leases import Lease
+from tasks.branch import log_file
+from tasks.stands import ItemStands
+from tasks.steps import CHECK, STEP, subject
+
+
+@task(name="measure the coverage", **STEP)
+async def measure_coverage(key: str, commit: str) -> float | None:
+    """Coverage of exactly `commit` in percent: the recorded one or one measured now; None when there is none."""
+    root, item, project = await subject(key)
+    if not project.coverage_command:
+        return None
+    known = await root.store.aread(stands.coverage_of, item.id, commit)
+    if known is None:
+        log = log_file(root, item, f"coverage-{commit[:12]}")
+        known = await asyncio.to_thread(lambda: root.workspace(project).run_coverage(commit, log=log))
+        await root.store.awrite(stands.coverage_measured, item.id, known, root.now())
+    return known.percent
+
+
+@task(name="deploy to staging", **CHECK)
+async def deploy_to_staging(key: str, lease: Lease, commit: str) -> HookRun | None:
+    """Have staging run `commit`; None when it does already, or the project has no staging.
+
+    A stale stand is built anew, which spends no attempt. Raises `CouldNotRun` when the hook could not run.
+    """
+    root, item, project = await subject(key)
+    if not project.staging_deploy:
+        return None
+    there = ItemStands(root, item, project)
+    if root.settings.looks_at_freshness(project.repository):
+        seen = await there.probe(Stand.STAGING, commit)
+        if seen.health is Health.HEALTHY and seen.revision == commit:
+            return None
+    effect, _first = await root.store.awrite(
+        journal.start, item, "stage", lease, subject=commit, now=root.now(), artifact=project.artifact_of(commit)
+    )
+    ran = await there.run(Hook.STAGE, commit)
+    if ran.end is HookEnd.COULD_NOT_RUN:
+        raise CouldNotRun(f"The staging deploy of {commit[:12]} could not run: {ran.sentence} Its log is {ran.log}.")
+    await root.store.awrite(journal.finish, effect, f"{ran.end}: {ran.sentence}", root.now())
+    return ran
