@@ -48,7 +48,7 @@ class Person:
         if self.scenario.degrades and wait.kind is WaitKind.MONITOR and not self._broken:
             self._broken = True
             self.console.print("[magenta]production[/] turns unhealthy")
-            self.sandbox.break_stand("production", "unhealthy")
+            self.sandbox.break_stand("production", "unhealthy", revision=item.landed)
         if wait.kind.human and not self.scenario.holds_back(item, wait, others_are_done):
             self._decide(item, wait)
 

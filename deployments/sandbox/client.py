@@ -266,13 +266,15 @@ class SandboxClient:
         seconds: float = 0.0,
         hook: Hook | None = None,
         after: bool = False,
+        revision: str | None = None,
     ) -> None:
         """Spoil the next `n` (None: all) answers of a stand, or hooks on it, until it is mended.
 
         Answers: `unhealthy` (500), `slow` (`seconds` late), `old_revision` (the one that ran before). Hooks, all or only
         `hook`: `refuse`, `could_not_run` (exit code 75), `slow_hook`; `after`: it is carried out all the same.
+        `revision`: only answers while the stand runs it.
         """
-        fields = {"kind": fault, "left": n, "seconds": seconds, "hook": hook, "after": after}
+        fields = {"kind": fault, "left": n, "seconds": seconds, "hook": hook, "after": after, "revision": revision}
         self._call("POST", f"/stands/{stand}/faults", fields)
 
     def mend_stand(self, stand: StandName) -> None:

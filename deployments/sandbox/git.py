@@ -127,7 +127,7 @@ class BareRepository:
                 await self._first_commit(Path(folder) / "tree", files)
 
     async def _first_commit(self, tree: Path, files: Path) -> None:
-        await asyncio.to_thread(shutil.copytree, files, tree, ignore=shutil.ignore_patterns("__pycache__"))
+        await asyncio.to_thread(shutil.copytree, files, tree, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
         (tree / ".gitignore").write_text("__pycache__/\n")
         await git(tree, "init", "-q", "-b", self.default_branch)
         await git(tree, "add", "-A")

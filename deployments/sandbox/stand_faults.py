@@ -16,7 +16,8 @@ StandFaultKind = ProbeFault | HookFault
 class StandFault:
     """What happens to the next `left` (None: all) answers or hooks of a stand.
 
-    `hook` limits a hook fault to one of them; `after` carries the hook out first and spoils only its answer.
+    `hook` limits a hook fault to one of them; `after` carries the hook out first and spoils only its answer. `revision`
+    limits a fault of answers to the time that the stand runs it.
     """
 
     kind: StandFaultKind
@@ -24,6 +25,7 @@ class StandFault:
     seconds: float = 0.0
     hook: Hook | None = None
     after: bool = False
+    revision: str | None = None
 
 
 class StandFaults:
@@ -53,9 +55,10 @@ class StandFaults:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._mended[stand].wait(), seconds)
 
-    def take_probe(self, stand: StandName) -> StandFault | None:
-        """The fault that this answer of the stand runs into, counted off."""
-        return self._take(stand, [one for one in self._faults[stand] if one.kind in get_args(ProbeFault)])
+    def take_probe(self, stand: StandName, revision: str | None) -> StandFault | None:
+        """The fault that this answer of the stand, which runs `revision`, runs into, counted off."""
+        kinds, known = get_args(ProbeFault), (None, revision)
+        return self._take(stand, [one for one in self._faults[stand] if one.kind in kinds and one.revision in known])
 
     def take_hook(self, stand: StandName, hook: Hook) -> StandFault | None:
         """The fault that this hook runs into, counted off."""

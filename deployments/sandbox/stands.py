@@ -114,7 +114,7 @@ class Stands:
 
         Raises `StandError` 502 when no service answers.
         """
-        fault = self.faults.take_probe(stand)
+        fault = self.faults.take_probe(stand, await self._revision(stand))
         if fault and fault.kind == "slow":
             await self.faults.pause(stand, fault.seconds)
         if fault and fault.kind == "unhealthy":
