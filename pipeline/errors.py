@@ -5,6 +5,7 @@ OrchError                    every one of ours; its text says what happened, to 
 ├── UnreadableDelivery       an inbound webhook cannot be understood (names the field)
 ├── BadSignature             an inbound webhook is unsigned or wrongly signed
 ├── CouldNotRun              a check or a step could not be carried out; says nothing about the item's work
+│   ├── UnreadableDiff       a diff cannot be judged (`pipeline.integrity`)
 │   └── Unavailable          an outside system did not answer usefully; the same call may succeed later
 ├── Refused                  an outside system understood the call and said no; repeating it is pointless
 │   └── Missing              ... because the thing named does not exist

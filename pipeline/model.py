@@ -25,6 +25,7 @@ class WaitKind(StrEnum):
     CONFIRMATION = "confirmation"
     ANSWER = "answer"
     INTEGRITY = "integrity"
+    VERDICT = "verdict"
     CI = "ci"
     MERGE_TURN = "merge-turn"
     DEPLOY = "deploy"

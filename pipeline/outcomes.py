@@ -77,7 +77,10 @@ def decisive(answers: Sequence[Answered]) -> Answered | None:
 
 
 def on_gates(item: WorkItem, answers: Sequence[Answered], *, cap: Mapping[Role, int]) -> Outcome:
-    """Where the answers of the stage's gates, in order and up to the first that is not green, lead."""
+    """Where the answers of the stage's gates, in order and up to the first that is not green, lead.
+
+    A verdict about another commit has its own role look again, at the cost of one of that role's attempts.
+    """
     row = ROWS[item.stage]
     first = decisive(answers)
     if first is None:
@@ -89,6 +92,8 @@ def on_gates(item: WorkItem, answers: Sequence[Answered], *, cap: Mapping[Role, 
         return roll_back(item, row.back_to, f"{first.gate}: {result.sentence}", cap=cap)
     if result.waits_for is None:
         raise ValueError(f"gate {first.gate} is pending and does not say what for")
+    if result.waits_for is WaitKind.VERDICT:
+        return roll_back(item, item.stage, f"{first.gate}: {result.sentence}", cap=cap)
     if result.waits_for.human:
         return Ask(result.waits_for, result.sentence, result.commit or item.tip or "")
     return WaitFor(result.waits_for, result.sentence, result.commit)

@@ -135,7 +135,12 @@ async def _health(root: Services) -> Response:
         return JSONResponse({"status": "down", "database": repr(error)}, status_code=503)
     late = last is None or root.now() - last > TICKS_LATE
     return JSONResponse(
-        {"status": "ok", "last_tick": last.isoformat() if last else None, "reconciler": "late" if late else "ok"}
+        {
+            "status": "ok",
+            "stand": root.settings.stand,
+            "last_tick": last.isoformat() if last else None,
+            "reconciler": "late" if late else "ok",
+        }
     )
 
 

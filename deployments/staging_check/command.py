@@ -8,6 +8,7 @@ import signal
 from rich.console import Console
 
 from deployments.staging_check.checks import CHECKS
+from deployments.staging_check.health import refuse_production
 from deployments.staging_check.mode import Mode
 from deployments.staging_check.report import as_json as json_of
 from deployments.staging_check.report import failed, line
@@ -25,6 +26,7 @@ INTERRUPTED = 130
 async def staging_check(mode: Mode, *, as_json: bool) -> int:
     """Check the stand that the settings name; the number of failed checks. Raises `SettingsError` before any check."""
     staging = staging_of(Settings(), mode, mark=secrets.token_hex(4))
+    await refuse_production(staging)
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     work = asyncio.create_task(run(CHECKS, staging, tell=lambda result: console.print(line(result))))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)

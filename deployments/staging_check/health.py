@@ -10,19 +10,38 @@ from pydantic import BaseModel
 from deployments.staging_check.check import Finding, fine, wrong
 from deployments.staging_check.receiver import ask, said
 from deployments.staging_check.staging import Staging
-from pipeline.errors import CouldNotRun
+from pipeline.errors import CouldNotRun, OrchError, SettingsError
 
 FIRST_TICK_S = 45
 """How long an Orch that was started just now is given for its first tick, which is due within 30 s."""
 
 LOOK_S = 1.0
 
+STAGING = "staging"
+
 
 class Health(BaseModel):
     """What `/healthz` tells."""
 
+    stand: str
     last_tick: datetime | None
     reconciler: str
+
+
+async def refuse_production(staging: Staging) -> None:
+    """Raise `SettingsError` when the running Orch says that it is no staging stand, whatever our settings say.
+
+    One that does not answer is left to the first check.
+    """
+    try:
+        told = await read_health(staging)
+    except OrchError:
+        return
+    if told.stand != STAGING:
+        raise SettingsError(
+            f"The Orch at {staging.settings.host}:{staging.settings.port} says that it is {told.stand}: nothing was"
+            " checked. Point the settings to the staging stand, or start that with ORCH_STAND=staging."
+        )
 
 
 async def health(staging: Staging) -> Finding:

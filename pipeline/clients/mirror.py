@@ -22,6 +22,8 @@ from pipeline.model import Conflict
 CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 STALE_AFTER_S = 2.0
 """Age of a git lock file after which its owner is taken for dead: git holds these for milliseconds."""
+WHOLE_FILE = 1_000_000
+"""More lines of context than any file has that people review."""
 READABLE = ("100644", "100755")
 _ENTRY = re.compile(r"(?P<mode>\d+) \w+ (?P<id>\w+)\t(?P<path>.*)", re.DOTALL)
 
@@ -186,11 +188,12 @@ class Mirror:
         return merged.code == 0 and merged.text == tree
 
     def diff(self, commit: str) -> str:
-        """What `commit` changes since it left the default branch: unified, whole functions around each change."""
+        """What `commit` changes since it left the default branch: unified, each changed file as a whole."""
         base = self.merge_base(commit, self.default_tip())
         return self.repository.ask(
-            *("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", "--function-context"),
-            *("--unified=20", "--src-prefix=a/", "--dst-prefix=b/", base, self.known(commit), "--"),
+            *("-c", "core.quotePath=false", "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative"),
+            *("--find-renames", f"--unified={WHOLE_FILE}", "--src-prefix=a/", "--dst-prefix=b/"),
+            *("--submodule=short", "--ignore-submodules=none", base, self.known(commit), "--"),
         ).text
 
     def revert(self, landed: str, *, since: str, onto: str, message: str) -> str | Conflict:

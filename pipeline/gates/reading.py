@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.artifacts import FrontMatter, Unreadable, read_front_matter
 from pipeline.errors import CouldNotRun
 from pipeline.gates.look import Look
-from pipeline.model import Fail, GateResult
+from pipeline.model import Fail, GateResult, Pending, WaitKind
 
 MAX_QUOTE_CHARS = 400
 """How much of an artifact's own words a sentence quotes."""
@@ -32,7 +32,10 @@ async def files(look: Look, folder: str) -> tuple[str, ...]:
 
 
 async def verdict(look: Look, name: str, words: tuple[str, str]) -> Verdict | GateResult:
-    """The verdict in artifact `name`, which must be one of `words` and about the head, or a red answer."""
+    """The verdict in artifact `name`, which must be one of `words` and about the head, or the answer that it is not.
+
+    One about another commit says nothing of this one: pending, until its role has looked again.
+    """
     text = await read(look, name)
     if text is None:
         return Fail(f"{name} is missing on the branch.", commit=look.head)
@@ -49,8 +52,9 @@ def _judged(look: Look, name: str, words: tuple[str, str], artifact: FrontMatter
     if artifact.commit is None:
         return Fail(f"{name} does not say which commit it is about.", commit=look.head)
     if not artifact.about(look.head):
-        return Fail(
+        return Pending(
             f"{name} is about another commit: it names {quote(artifact.commit, 40)}, the branch's head is {look.head}.",
+            WaitKind.VERDICT,
             commit=look.head,
         )
     return Verdict(artifact.verdict, artifact.body)

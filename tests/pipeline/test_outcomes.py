@@ -69,3 +69,10 @@ def test_a_red_answer_after_the_landing_holds_the_item_where_it_stands() -> None
     landed = item(Stage.DEPLOY, landed=TIP)
     outcome = outcomes.on_gates(landed, [Answered("deploy_verified", Fail("production is old"))], cap=CAP)
     assert outcome == Block("deploy_verified: production is old")
+
+
+def test_a_verdict_about_another_commit_costs_its_own_role_an_attempt_and_nobody_else() -> None:
+    stale = Pending("10-review.md is about another commit.", WaitKind.VERDICT)
+    outcome = outcomes.on_gates(item(Stage.REVIEW), [Answered("review_verdict", stale)], cap=CAP)
+    assert isinstance(outcome, RollBack)
+    assert (outcome.to, outcome.role) == (Stage.REVIEW, Role.REVIEWER)

@@ -223,15 +223,20 @@ def running_product(
     *,
     scenario: Path = FOLDER / "happy.toml",
     projects: Sequence[str] = (),
+    registry: Callable[[SandboxClient], str] | None = None,
     **changes: Any,
 ) -> Iterator[Product]:
-    """Everything up and registered, on a fresh sandbox; all gone afterwards."""
+    """Everything up and registered, on a fresh sandbox; all gone afterwards.
+
+    `registry` makes the project registry's JSON; without it SHOP and `projects` are registered without any stand.
+    """
     (folder / "logs").mkdir(parents=True)
     asyncio.run(wait_until_healthy(server.url, server.auth))
     with running_sandbox(folder / "sandbox") as sandbox:
         for project in projects:
             sandbox.add_project(project, repository_of(project))
-        changes = {"crash_backoff_s": (0, 0, 0), "projects_json": registry_of(sandbox, ("SHOP", *projects)), **changes}
+        projects_json = registry(sandbox) if registry else registry_of(sandbox, ("SHOP", *projects))
+        changes = {"crash_backoff_s": (0, 0, 0), "projects_json": projects_json, **changes}
         settings = sandbox_settings(sandbox, scenario, folder / "orch", free_ports(1)[0], **changes)
         url = f"http://127.0.0.1:{settings.port}/webhooks"
         sandbox.plane_webhook(f"{url}/plane", settings.plane_webhook_secret.get_secret_value())

@@ -112,9 +112,14 @@ async def test_shutting_down_just_as_a_delivery_comes_does_not_hang(desk: Desk) 
 
 
 async def test_health_tells_the_last_tick_and_whether_it_is_late(web: httpx.AsyncClient, desk: Desk) -> None:
-    assert (await web.get("/healthz")).json() == {"status": "ok", "last_tick": None, "reconciler": "late"}
+    assert (await web.get("/healthz")).json() == {
+        "status": "ok",
+        "stand": "staging",
+        "last_tick": None,
+        "reconciler": "late",
+    }
     desk.store.write(heartbeats.beat, HEARTBEAT, desk.clock.now)
-    fresh = {"status": "ok", "last_tick": desk.clock.now.isoformat(), "reconciler": "ok"}
+    fresh = {"status": "ok", "stand": "staging", "last_tick": desk.clock.now.isoformat(), "reconciler": "ok"}
     assert (await web.get("/healthz")).json() == fresh
     desk.clock.forward((TICKS_LATE + timedelta(seconds=1)).total_seconds())
     assert (await web.get("/healthz")).json() == fresh | {"reconciler": "late"}

@@ -7,9 +7,10 @@ import pytest
 from deployments.receiver.app import HEARTBEAT, TICKS_LATE
 from deployments.staging_check import health as module
 from deployments.staging_check.checks import CHECKS
-from deployments.staging_check.health import health
+from deployments.staging_check.health import health, refuse_production
 from deployments.staging_check.runner import carry_out
 from deployments.staging_check.staging import Staging
+from pipeline.errors import SettingsError
 from pipeline.store import heartbeats
 from tests.support.hooks import receiving
 from tests.support.services import Desk
@@ -57,3 +58,14 @@ async def test_something_else_on_the_port_is_told_apart(desk: Desk, staging: Sta
     result = await carry_out(CHECK, staging)
     assert result.sentence.startswith("/healthz answers 404")
     assert "something else listens there" in result.sentence
+
+
+async def test_an_orch_that_says_it_is_production_is_not_checked_at_all(desk: Desk, staging: Staging) -> None:
+    desk.root.settings.__dict__["stand"] = "production"  # frozen for all others
+    async with receiving(desk):
+        with pytest.raises(SettingsError, match="says that it is production: nothing was checked"):
+            await refuse_production(staging)
+
+
+async def test_an_orch_that_does_not_answer_is_left_to_the_checks(staging: Staging) -> None:
+    await refuse_production(staging)

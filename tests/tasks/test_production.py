@@ -1,0 +1,327 @@
+"""Production's journal: a deploy is begun once, keeps others from landing, and ends; a rollback is made when it may be."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from deployments.sandbox.stand_settings import stand_settings
+from pipeline.errors import CouldNotRun
+from pipeline.model import Baseline, CoverageRun, WorkItem
+from pipeline.stages import Stage
+from pipeline.store import drains, journal, stands
+from pipeline.store.leases import Lease
+from tasks import production, steps
+from tasks.landing import MergeLock
+from tasks.ownership import Claimed, NotNow, claim, release
+from tests.support.services import Desk, open_desk
+
+A, B = "a" * 40, "b" * 40
+LOCK = MergeLock("SHOP")
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
+        yield client
+
+
+@pytest.fixture
+async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    """A desk whose project has the sandbox's stands; tasks find its services."""
+    async with open_desk(sandbox, tmp_path, project=stand_settings(sandbox.url)) as desk:
+        at_work(desk, monkeypatch)
+        yield desk
+
+
+def at_work(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have tasks, called without Prefect, find the desk's services."""
+
+    async def services() -> object:
+        return desk.root
+
+    monkeypatch.setattr(steps, "services", services)
+
+
+def landed(desk: Desk, commit: str = A) -> tuple[WorkItem, Lease]:
+    """An item whose change has landed, owned by a run."""
+    item = desk.item(Stage.DEPLOY, validated=commit, landed=commit)
+    return item, owned(desk, item)
+
+
+def owned(desk: Desk, item: WorkItem, run: str = "run-1") -> Lease:
+    claimed = claim(desk.root, item.key, item.stage, run)
+    assert isinstance(claimed, Claimed)
+    return claimed.lease
+
+
+def deploy_of(desk: Desk, item: WorkItem) -> journal.Effect | None:
+    return desk.store.read(production.open_deploy, item)
+
+
+def in_the_way(desk: Desk, item: WorkItem) -> str | None:
+    return desk.store.read(production.deploy_in_the_way, item)
+
+
+def begun(desk: Desk, item: WorkItem, lease: Lease, *, subject: str = "#1", **details: object) -> journal.Effect:
+    """A deploy of what the item has landed, as it stands in the journal."""
+    about = {"commit": item.landed, "previous": B} | details
+
+    def write(session: Session) -> tuple[journal.Effect, bool]:
+        return journal.start(
+            session, item, production.DEPLOY, lease, subject=f"{item.landed}{subject}", now=desk.clock.now, **about
+        )
+
+    return desk.store.write(write)[0]
+
+
+def deploys(desk: Desk, item: WorkItem) -> list[tuple[str, bool]]:
+    effects = desk.store.read(journal.of_item, item.id)
+    return [(e.key.rpartition(":")[2], e.open) for e in effects if e.name == production.DEPLOY]
+
+
+def fails(desk: Desk, item: WorkItem, why: str = "it did not come up") -> None:
+    desk.store.write(production.end_failed, item, why, desk.clock.now)
+
+
+# --- an open deploy
+
+
+def test_a_deploy_is_open_from_its_beginning_until_it_has_ended(desk: Desk) -> None:
+    item, lease = landed(desk)
+    assert deploy_of(desk, item) is None
+    effect = begun(desk, item, lease)
+    assert deploy_of(desk, item) == effect
+    desk.store.write(journal.finish, effect, "done", desk.clock.now)
+    assert deploy_of(desk, item) is None
+
+
+def test_only_a_deploy_of_what_has_landed_is_the_items_open_deploy(desk: Desk) -> None:
+    item, lease = landed(desk)
+    begun(desk, item, lease, commit=B)
+    assert deploy_of(desk, item) is None
+
+
+def test_an_open_deploy_is_in_the_way_of_every_other_item_of_the_project_and_says_which(desk: Desk) -> None:
+    item, lease = landed(desk)
+    other = desk.item(Stage.DEPLOY)
+    assert in_the_way(desk, other) is None
+    effect = begun(desk, item, lease)
+    assert in_the_way(desk, other) == f"A deploy of {A[:12]} is under way; nothing lands before it has ended."
+    assert in_the_way(desk, item) is None
+    desk.store.write(journal.finish, effect, "done", desk.clock.now)
+    assert in_the_way(desk, other) is None
+
+
+def test_another_effect_that_is_open_is_in_nobodys_way(desk: Desk) -> None:
+    item, lease = landed(desk)
+
+    def write(session: Session) -> None:
+        journal.start(session, item, "stage", lease, subject=A, now=desk.clock.now)
+
+    desk.store.write(write)
+    assert in_the_way(desk, desk.item(Stage.DEPLOY)) is None
+
+
+def test_a_deploy_that_failed_is_over_and_production_is_not_said_to_run_it(desk: Desk) -> None:
+    item, lease = landed(desk)
+    begun(desk, item, lease)
+    desk.store.write(production._settle, item, lease, desk.clock.now, desk.root)
+    assert desk.again(item).deployed == A
+    fails(desk, desk.again(item))
+    again = desk.again(item)
+    assert (again.deployed, again.monitor_until, again.landed) == (None, None, A)
+    assert deploy_of(desk, again) is None
+
+
+def test_a_failed_deploy_says_why_in_the_journal_and_the_first_word_stands(desk: Desk) -> None:
+    item, lease = landed(desk)
+    begun(desk, item, lease)
+    for why in ("it did not come up", "something else"):
+        fails(desk, item, why)
+    [effect] = desk.store.read(journal.of_item, item.id)
+    assert (effect.open, effect.outcome) == (False, "failed: it did not come up")
+
+
+def test_an_item_that_never_deployed_is_failed_without_harm(desk: Desk) -> None:
+    item, _lease = landed(desk)
+    fails(desk, item)
+    assert desk.store.read(journal.of_item, item.id) == []
+
+
+# --- beginning
+
+
+async def test_a_deploy_is_begun_once_and_notes_what_serves_now(desk: Desk) -> None:
+    item, lease = landed(desk)
+    for _ in range(2):
+        assert await production.begin.fn(item.key, lease, LOCK)
+    effect = deploy_of(desk, item)
+    assert effect is not None
+    assert deploys(desk, item) == [(f"{A}#1", True)]
+    first = desk.sandbox.stand("production").revision
+    assert dict(effect.details) == {"commit": A, "previous": first, "artifact": desk.project.artifact_of(A)}
+
+
+async def test_a_deploy_that_failed_is_begun_anew_as_another_one(desk: Desk) -> None:
+    item, lease = landed(desk)
+    await production.begin.fn(item.key, lease, LOCK)
+    fails(desk, item)
+    assert await production.begin.fn(item.key, lease, LOCK)
+    assert deploys(desk, item) == [(f"{A}#1", False), (f"{A}#2", True)]
+
+
+async def test_what_was_verified_is_not_deployed_again(desk: Desk) -> None:
+    item, lease = landed(desk)
+    await production.begin.fn(item.key, lease, LOCK)
+    await production.settle.fn(item.key, lease, desk.clock.now)
+    assert not await production.begin.fn(item.key, lease, LOCK)
+    assert deploys(desk, item) == [(f"{A}#1", False)]
+
+
+async def test_nothing_is_begun_under_another_projects_lock(desk: Desk) -> None:
+    item, lease = landed(desk)
+    with pytest.raises(CouldNotRun, match="the merge lock is another project's"):
+        await production.begin.fn(item.key, lease, MergeLock("OTHER"))
+    assert deploys(desk, item) == []
+
+
+async def test_nothing_is_begun_before_the_change_has_landed(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY, validated=A)
+    assert not await production.begin.fn(item.key, owned(desk, item), LOCK)
+    assert deploys(desk, item) == []
+
+
+async def test_what_was_not_begun_is_not_carried_out(desk: Desk) -> None:
+    item, lease = landed(desk)
+    with pytest.raises(CouldNotRun, match=f"No deploy of {item.key} has been begun"):
+        await production.carry_out.fn(item.key, lease)
+    assert desk.sandbox.stand("production").deploys == []
+
+
+# --- the ratchet
+
+
+def measure(desk: Desk, item: WorkItem, percent: float, commit: str = A) -> None:
+    run = CoverageRun(commit, percent, "told by coverage.xml", 1.0, Path("coverage.log"))
+    desk.store.write(stands.coverage_measured, item.id, run, desk.clock.now)
+
+
+async def test_the_baseline_is_raised_to_what_has_landed_once(desk: Desk) -> None:
+    item, lease = landed(desk)
+    measure(desk, item, 71.5)
+    for _ in range(2):
+        await production.ratchet.fn(item.key, lease)
+    assert desk.store.read(stands.baseline, "SHOP") == Baseline(71.5, A)
+    [effect] = desk.store.read(journal.of_item, item.id)
+    assert (effect.name, effect.open, effect.outcome) == ("ratchet", False, "raised")
+
+
+async def test_a_landing_whose_coverage_is_lower_leaves_the_baseline(desk: Desk) -> None:
+    desk.store.write(stands.ratchet, "SHOP", 90.0, B, desk.clock.now)
+    item, lease = landed(desk)
+    measure(desk, item, 71.5)
+    await production.ratchet.fn(item.key, lease)
+    assert desk.store.read(stands.baseline, "SHOP") == Baseline(90.0, B)
+
+
+async def test_only_the_coverage_of_the_landed_commit_counts(desk: Desk) -> None:
+    item, lease = landed(desk)
+    measure(desk, item, 99.0, commit=B)
+    await production.ratchet.fn(item.key, lease)
+    assert desk.store.read(stands.baseline, "SHOP") is None
+
+
+# --- what keeps production from being rolled back
+
+
+async def rolled_back(desk: Desk, item: WorkItem, lease: Lease) -> str:
+    """What rolling back says; production itself was left alone."""
+    said = await production.roll_back.fn(item.key, lease)
+    assert desk.sandbox.stand("production").deploys == []
+    assert production.ROLLBACK not in [e.name for e in desk.store.read(journal.of_item, item.id)]
+    return said
+
+
+async def test_somebody_elses_revision_is_not_rolled_back(desk: Desk) -> None:
+    item, lease = landed(desk)
+    begun(desk, item, lease)
+    runs = desk.sandbox.repository().main
+    said = f"Production runs {runs[:12]} by now, which is not this change; it was left as it is."
+    assert await rolled_back(desk, item, lease) == said
+
+
+async def test_what_served_before_must_be_known(desk: Desk) -> None:
+    item, lease = landed(desk)
+    begun(desk, item, lease, previous=None)
+    assert await rolled_back(desk, item, lease) == "Nobody knows what served before; production was left as it is."
+
+
+async def test_nothing_is_rolled_back_after_the_window(desk: Desk) -> None:
+    item, lease = landed(desk)
+    begun(desk, item, lease)
+    await production.settle.fn(item.key, lease, desk.clock.now + timedelta(seconds=5))
+    desk.clock.forward(6)
+    assert await rolled_back(desk, item, lease) == "The window is over; production was left as it is."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"self_hosting": True},
+            "The self-hosting project is not rolled back from here: its detached hook does that.",
+        ),
+        ({"rollback_hook": []}, "No rollback hook is configured; production was left as it is."),
+    ],
+    ids=["self-hosting", "no hook"],
+)
+async def test_some_projects_are_never_rolled_back(
+    sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], said: str
+) -> None:
+    project = {**stand_settings(sandbox.url), **changes}
+    async with open_desk(sandbox, tmp_path, project=project) as desk:
+        at_work(desk, monkeypatch)
+        item, lease = landed(desk)
+        begun(desk, item, lease)
+        assert await rolled_back(desk, item, lease) == said
+
+
+# --- drains
+
+
+def test_no_run_takes_an_item_while_somebody_else_is_being_deployed(desk: Desk) -> None:
+    item, now = desk.item(), desk.clock.now
+    desk.store.write(drains.begin, "SHOP-999", now, now + timedelta(seconds=60))
+    refused = claim(desk.root, item.key, item.stage, "run-1")
+    assert refused == NotNow("Draining", "Orch takes no new work while SHOP-999 is being deployed.")
+    assert desk.again(item).failures == 0
+    desk.clock.forward(60)
+    assert isinstance(claim(desk.root, item.key, item.stage, "run-1"), Claimed)
+
+
+def test_whoever_drains_may_go_on_itself(desk: Desk) -> None:
+    item, now = desk.item(Stage.DEPLOY), desk.clock.now
+    desk.store.write(drains.begin, item.key, now, now + timedelta(seconds=60))
+    assert isinstance(claim(desk.root, item.key, item.stage, "run-1"), Claimed)
+
+
+def test_work_goes_on_once_the_drain_has_ended(desk: Desk) -> None:
+    item, now = desk.item(), desk.clock.now
+    desk.store.write(drains.begin, "SHOP-999", now, now + timedelta(seconds=60))
+    desk.store.write(drains.end, "SHOP-999", now)
+    assert isinstance(claim(desk.root, item.key, item.stage, "run-1"), Claimed)
+
+
+def test_a_run_that_owns_its_item_already_ends_in_order_during_a_drain(desk: Desk) -> None:
+    item, now = desk.item(), desk.clock.now
+    owner = claim(desk.root, item.key, item.stage, "run-1")
+    assert isinstance(owner, Claimed)
+    desk.store.write(drains.begin, "SHOP-999", now, now + timedelta(seconds=60))
+    release(desk.store, owner, now, in_order=True)
+    assert desk.again(item).failures == 0
