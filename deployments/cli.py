@@ -66,13 +66,13 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command()
 def approve(key: Key, comment: Annotated[str, typer.Option(help="A word about it.")] = "") -> None:
-    """Approve the analysis that was shown last."""
+    """Approve the analysis that was shown last, or accept the findings about a change's own checks."""
     _decide(key, "approved", comment)
 
 
 @app.command()
 def reject(key: Key, comment: Annotated[str, typer.Option(help="What has to change.")] = "") -> None:
-    """Reject the analysis; the comment goes into the analyst's next prompt."""
+    """Reject the analysis, or a change that weakens its checks; the comment goes into the next prompt."""
     _decide(key, "rejected", comment)
 
 
@@ -96,7 +96,7 @@ def stop(key: Key) -> None:
 
 @app.command()
 def retry(key: Key) -> None:
-    """Let a blocked or escalated item go on; an escalated one gets all its attempts again."""
+    """Let a held item go on where it stands; an escalated one gets all its attempts again."""
     from deployments.operator import retry as run
 
     typer.echo(_guarded(lambda: run(Settings(), key, _actor())))

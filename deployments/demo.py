@@ -30,7 +30,7 @@ from pipeline.errors import CouldNotRun, SettingsError
 from pipeline.settings import Settings
 from pipeline.store.engine import Store
 
-ITEM_S = 240
+ITEM_S = 360
 """Seconds an item may take before the demo gives up."""
 
 INTERRUPTED = 130

@@ -57,8 +57,9 @@ async def _bring_to_staging(run: Run, commit: str) -> None:
     """Measure, and run the commit on the stand; one whose coverage fell need not be tried there."""
     percent = await staging.measure_coverage(run.item.key, commit)
     baseline = await run.root.store.aread(stands.baseline, run.project.key)
+    measured = bool(run.project.coverage_command)
     fell = percent is not None and baseline is not None and percent < baseline.percent - run.project.coverage_tolerance
-    if not fell:
+    if not fell and (percent is not None or not measured):
         await staging.deploy_to_staging(run.item.key, run.lease, commit)
 
 

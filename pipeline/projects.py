@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 from uuid import UUID
 
+from pathspec import GitIgnoreSpec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SettingsError
@@ -134,6 +135,22 @@ class Project(BaseModel):
     def _http_or_command(cls, value: Probe) -> Probe:
         if isinstance(value, str) and value and not value.startswith(("http://", "https://")):
             raise ValueError("is neither an http(s) address nor an argument list")
+        return value
+
+    @field_validator("hook_pass_env")
+    @classmethod
+    def _none_of_ours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        ours = [name for name in value if name.startswith(("ORCH_", "PREFECT_"))]
+        if ours:
+            raise ValueError(
+                f"may not let {', '.join(ours)} through: settings and secrets of Orch are no hook's business"
+            )
+        return value
+
+    @field_validator("integrity_files")
+    @classmethod
+    def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        GitIgnoreSpec.from_lines(value)  # raises ValueError for one that is none
         return value
 
     @model_validator(mode="after")

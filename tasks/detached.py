@@ -13,6 +13,7 @@ from pipeline.clients.hooks import (
     hook_environment,
     start_detached,
 )
+from pipeline.errors import CouldNotRun
 from pipeline.model import Health, HookEnd, HookRun, ProcessIdentity, Stand
 from pipeline.store import drains, journal
 from pipeline.store.journal import Effect
@@ -49,7 +50,11 @@ async def _start(there: ItemStands, effect: Effect, lease: Lease, deadline: floa
     until = root.now() + timedelta(seconds=root.settings.deploy_deadline_s + _rollback_s(there))
     await root.store.awrite(drains.begin, there.item.key, root.now(), until)
     await root.store.awrite(journal.note, there.item, effect, lease, root.now(), deadline=ends)
-    identity = await asyncio.to_thread(_launch, there, effect, ends)
+    try:
+        identity = await asyncio.to_thread(_launch, there, effect, ends)
+    except CouldNotRun:
+        await root.store.awrite(drains.end, there.item.key, root.now())
+        raise
     guard = {"host": identity.host, "boot": identity.boot, "pgid": identity.pgid, "started": identity.started}
     await root.store.awrite(journal.note, there.item, effect, lease, root.now(), guard=guard)
 

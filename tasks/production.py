@@ -63,7 +63,7 @@ async def carry_out(key: str, lease: Lease) -> HookRun | None:
         raise CouldNotRun(f"No deploy of {key} has been begun; run the stage again.")
     there = ItemStands(root, item, project)
     known = await there.hook(Hook.DEPLOY, item.landed, since=effect.started_at)
-    if known is not None and known.end is not HookEnd.COULD_NOT_RUN:
+    if known is not None and (known.end is not HookEnd.COULD_NOT_RUN or known.duration_s >= project.hook_timeout_s):
         return known
     if project.self_hosting:
         ran = await detached.finalise_or_start(there, effect, lease)
@@ -71,9 +71,9 @@ async def carry_out(key: str, lease: Lease) -> HookRun | None:
             await there.record(Hook.DEPLOY, item.landed, ran)
         return ran
     ran = await _observed(there, item.landed) or await there.run(Hook.DEPLOY, item.landed)
-    if ran.end is HookEnd.COULD_NOT_RUN:
+    if ran.end is HookEnd.COULD_NOT_RUN and ran.duration_s < project.hook_timeout_s:
         raise CouldNotRun(f"The deploy hook could not run: {ran.sentence} Its log is {ran.log}.")
-    return ran
+    return ran  # one that took too long has done something to production: it is judged
 
 
 async def _observed(there: ItemStands, commit: str) -> HookRun | None:
@@ -229,6 +229,8 @@ async def _kept_from_rolling_back(root: Services, item: WorkItem, project: Proje
     if item.monitor_until is not None and root.now() > item.monitor_until and item.deployed is not None:
         return "The window is over; production was left as it is."
     seen = await ItemStands(root, item, project).probe(Stand.PRODUCTION, item.landed or "")
+    if seen.health is Health.INCONCLUSIVE:
+        return f"Nobody can tell what serves production ({seen.sentence}); it was left as it is."
     if seen.revision is not None and seen.revision != item.landed:
         return f"Production runs {seen.revision[:12]} by now, which is not this change; it was left as it is."
     return None

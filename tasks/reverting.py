@@ -11,6 +11,7 @@ from pipeline.model import Conflict, Landed, WorkItem
 from pipeline.projects import Project
 from pipeline.store import journal
 from pipeline.store.leases import Lease
+from tasks import production
 from tasks.branch import log_file
 from tasks.landing import MergeLock, merge_turn, move
 from tasks.services import Services
@@ -42,12 +43,13 @@ async def revert(root: Services, item: WorkItem, project: Project, lease: Lease)
         for _ in range(TRIES):
             async with AsyncExitStack() as stack:
                 turn = await stack.enter_async_context(merge_turn(root, item, project))
-                if isinstance(turn, MergeLock):
+                deploying = await root.store.aread(production.deploy_in_the_way, item)
+                if isinstance(turn, MergeLock) and deploying is None:
                     return await _in_turn(root, item, project, lease)
             await asyncio.sleep(PAUSE_S)
     except OrchError as error:
         return f"{project.default_branch} could not be reverted: {error}"
-    return f"{project.default_branch} could not be reverted: others hold the merge lock."
+    return f"{project.default_branch} could not be reverted: others merge or deploy just now."
 
 
 async def _in_turn(root: Services, item: WorkItem, project: Project, lease: Lease) -> str:

@@ -10,17 +10,17 @@ from pipeline.store import journal, stands
 from pipeline.store.leases import Lease
 from tasks.branch import log_file
 from tasks.stands import ItemStands
-from tasks.steps import CHECK, STEP, subject
+from tasks.steps import CHECK, subject
 
 
-@task(name="measure the coverage", **STEP)
+@task(name="measure the coverage", **CHECK)
 async def measure_coverage(key: str, commit: str) -> float | None:
-    """Coverage of exactly `commit` in percent: the recorded one or one measured now; None when there is none."""
+    """Coverage of exactly `commit` in percent: the recorded one or one measured now; None when nobody can tell."""
     root, item, project = await subject(key)
     if not project.coverage_command:
         return None
     known = await root.store.aread(stands.coverage_of, item.id, commit)
-    if known is None:
+    if known is None or known.percent is None:
         log = log_file(root, item, f"coverage-{commit[:12]}")
         known = await asyncio.to_thread(lambda: root.workspace(project).run_coverage(commit, log=log))
         await root.store.awrite(stands.coverage_measured, item.id, known, root.now())

@@ -13,7 +13,7 @@ from pipeline.clients.process import identity, kill_group
 from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import evidence, items, journal, leases, outbox, reactions
-from tasks import prefect_api
+from tasks import prefect_api, reverting
 from tasks.services import Services
 from tasks.steps import STEP, subject
 
@@ -84,6 +84,8 @@ async def cancel_item(root: Services, item: WorkItem) -> bool:
 async def _has_landed(root: Services, item: WorkItem) -> bool:
     """Whether the item's change is on the default branch, as the repository itself tells, when a landing was begun."""
     begun = await root.store.aread(journal.of_item, item.id)
+    if await reverting.was_reverted(root, item):
+        return False  # taken back on the default branch: the item may end
     if item.landed is not None or not begun or item.validated is None:
         return item.landed is not None
     workspace = root.workspace(root.project(item.project))

@@ -85,10 +85,10 @@ def coverage_measured(session: Session, item_id: int, run: CoverageRun, now: dat
 
 
 def coverage_of(session: Session, item_id: int, commit: str) -> CoverageRun | None:
-    """The last measurement of exactly this commit that told a number."""
+    """The last measurement of exactly this commit, whether it told a number or not."""
     row = session.exec(
         select(CoverageRow)
-        .where(CoverageRow.item_id == item_id, CoverageRow.commit == commit, col(CoverageRow.percent).is_not(None))
+        .where(CoverageRow.item_id == item_id, CoverageRow.commit == commit)
         .order_by(col(CoverageRow.id).desc())
     ).first()
     return CoverageRun(row.commit, row.percent, row.sentence, row.duration_s, Path(row.log)) if row else None

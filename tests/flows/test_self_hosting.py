@@ -87,18 +87,28 @@ def assert_deployed_once(product: Product, folder: Path, key: str) -> None:
     assert product.read(lambda s: drains.in_the_way(s, "ANOTHER-1", item.entered_at)) is None
 
 
+MOMENTS = {
+    "before the guard is planned": "store: drains.begin",
+    "before the guard is started": "store: journal.note",
+    "once the guard is started": "store: stage._wait",
+    "in the Orch that came up, with the outcome on record": "store: stands.hook_ran",
+    "in the Orch that came up, with the deploy settled": "store: production._settle",
+}
+"""When the run that is at the deploy is killed on top of it all."""
+
+BY_DEFAULT = ("before the guard is started", "in the Orch that came up, with the outcome on record")
+
+
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize("killed_at", [0, 6, 10, 14, 18])
-def test_the_orch_that_comes_up_finalises_exactly_one_deploy(
-    killed_at: int, tmp_path: Path, prefect_server: PrefectServer
+@pytest.mark.parametrize("moment", MOMENTS if os.environ.get("ORCH_KILL_EVERY") == "1" else BY_DEFAULT)
+def test_the_orch_that_comes_up_finalises_exactly_one_deploy_also_when_its_run_is_killed(
+    moment: str, tmp_path: Path, prefect_server: PrefectServer
 ) -> None:
-    """`killed_at` is the checkpoint at which the run that starts the deploy is killed on top of it all; 0: nowhere."""
     with self_hosting(tmp_path, prefect_server) as product:
+        product.plan_kill("deploy", MOMENTS[moment])
         key = product.start_item()
-        product.decide_for(key, until=Stage.DEPLOY, within_s=200)
-        if killed_at:
-            product.plan_kill("deploy", killed_at)
-        product.decide_for(key, within_s=200)
+        product.decide_for(key, within_s=300)
+        assert not product.kill_pending
         assert_deployed_once(product, tmp_path, key)
 
 

@@ -34,12 +34,17 @@ def kill_as_planned(plan: Path, flow: str) -> None:
         return
     if wanted["flow"] != flow:
         return
-    plan.unlink()
+    by_name = isinstance(wanted["at"], str)
+    if not by_name:
+        plan.unlink()
     names: list[str] = []
 
     def passed(name: str) -> None:
         names.append(name)
         plan.with_suffix(".passed").write_text("\n".join(names))
+        if by_name and name == wanted["at"] and plan.exists():
+            plan.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
         if len(names) == wanted["at"]:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -26,10 +26,10 @@ def main(plan_file: str, command: list[str]) -> int:
             continue
     started = []
     for number, words in enumerate(plan["start"]):
-        log = Path(plan["logs"], f"new-{number}-{os.getpid()}.log").open("ab")
-        process = subprocess.Popen(
-            words, env=plan["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        with Path(plan["logs"], f"new-{number}-{os.getpid()}.log").open("ab") as log:
+            process = subprocess.Popen(
+                words, env=plan["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         started.append(process.pid)
     pids.write_text(json.dumps(started))
     return subprocess.run(command, check=False).returncode

@@ -200,8 +200,8 @@ class Product:
         """The receiver's address."""
         return f"http://{self.settings.host}:{self.settings.port}"
 
-    def plan_kill(self, flow: str, at: int) -> None:
-        """Have the next run of `flow` kill itself after its `at`-th checkpoint."""
+    def plan_kill(self, flow: str, at: int | str) -> None:
+        """Have the next run of `flow` kill itself after its `at`-th checkpoint, or the next to pass the one named so."""
         (self.folder / "logs" / "kill.json").write_text(json.dumps({"flow": flow, "at": at}))
 
     @property
