@@ -67,17 +67,17 @@ def test_looks_at_the_other_stand_for_another_commit_or_before_the_window_are_le
 # --- coverage
 
 
-def test_the_last_measurement_that_told_a_number_counts(store: Store) -> None:
+@pytest.mark.parametrize("last", [80.0, None])
+def test_the_last_measurement_counts_whether_it_told_a_number_or_not(store: Store, last: float | None) -> None:
     item = new_item(store)
-    for percent in (70.0, 80.0, None):
+    for percent in (70.0, last):
         store.write(stands.coverage_measured, item.id, measured(percent), later(1))
-    assert store.read(stands.coverage_of, item.id, A) == measured(80.0)
+    assert store.read(stands.coverage_of, item.id, A) == measured(last)
 
 
-@pytest.mark.parametrize(("percent", "commit"), [(None, A), (80.0, B)])
-def test_a_commit_that_was_not_measured_has_no_coverage(store: Store, percent: float | None, commit: str) -> None:
+def test_a_commit_that_was_not_measured_has_no_coverage(store: Store) -> None:
     item = new_item(store)
-    store.write(stands.coverage_measured, item.id, measured(percent, commit), later(1))
+    store.write(stands.coverage_measured, item.id, measured(80.0, B), later(1))
     assert store.read(stands.coverage_of, item.id, A) is None
 
 
