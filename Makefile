@@ -1,17 +1,21 @@
 # make demo   an issue goes from To Analyse to Done on this machine
-# make test   the whole suite
+# make test   the suite, without the tests that take minutes each
+# make test-long  those: deploys, self-hosting, kills and the staging check through the whole product
 # make check  everything that CI checks: format, lint, types, imports, tests
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint docs clean
+.PHONY: demo test test-long check lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/orch demo $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not long" $(ARGS)
+
+test-long: $(VENV)/.installed
+	$(BIN)/pytest -m long --timeout 600 $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

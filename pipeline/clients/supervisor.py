@@ -55,7 +55,7 @@ def main(parent: int, report_to: str, command: list[str]) -> int:
 
 def _become(command: list[str], report: int) -> NoReturn:
     """Turn this fork into the command; `report` closes by itself when that succeeds."""
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)  # noqa: S606  no shell is wanted

@@ -7,174 +7,67 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import Session, select
 
-from deployments import operator
 from deployments.prefect_server import PrefectServer
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.stand_settings import stand_settings
-from deployments.sandbox.state import Deploy
-from pipeline.model import Hold, Wait, WaitKind, WorkItem
-from pipeline.signals import Signal
+from pipeline.model import Hold, WaitKind
 from pipeline.stages import Stage
-from pipeline.store import evidence, waits
-from pipeline.store.tables import SignalRow
 from tests.support.product import Product, registry_of, running_product
+from tests.support.shop_items import (
+    asked_to_confirm,
+    come_to_staging,
+    confirm,
+    confirmations,
+    deploys,
+    done,
+    held,
+    in_production,
+    item_at,
+    merge,
+    nothing_is_watched,
+    retry,
+    said,
+    the,
+    verified,
+    waiting,
+)
 
-CHANGES = ("bags", "cards", "dolls", "eggs", "forks", "globes", "hats", "inks", "jars", "kites")
-"""Each item sells another thing, so that none is in another's way."""
-
-ITEM = '''
-[[items]]
-title = "{name}"
-
-[items.changes.{name}.files]
-"shop/{name}.py" = "PRICE = 350\\n\\n\\ndef {name}(count: int) -> int:\\n    return count * PRICE\\n"
-"tests/test_{name}.py" = """
-import unittest
-
-from shop.{name} import {name}
-
-
-class SoldTest(unittest.TestCase):
-    def test_two_cost_twice_as_much(self) -> None:
-        self.assertEqual({name}(2), 700)
-"""
-'''
+CHECK = "staging-check"
 
 WATCHED = {
-    "monitor_window_s": 5,
+    "monitor_window_s": 15,
     "monitor_interval_s": 1,
     "monitor_failures": 2,
     "verify_within_s": 3,
     "revert_when_degraded": True,
 }
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServer) -> Iterator[Product]:
     """A product that stages, deploys, watches and reverts; its staging check is a file that tests take away."""
     folder = tmp_path_factory.mktemp("deploys")
-    scenario = folder / "things.toml"
-    scenario.write_text("".join(ITEM.format(name=name) for name in CHANGES))
+    check = folder / CHECK
 
     def registry(sandbox: SandboxClient) -> str:
         stands: dict[str, Any] = stand_settings(sandbox.url)
-        check_file(folder).write_text(f"#!/bin/sh\nexec {shlex.join(stands['staging_check'])}\n")
-        check_file(folder).chmod(0o755)
-        return registry_of(sandbox, ("SHOP",), **{**stands, **WATCHED, "staging_check": [str(check_file(folder))]})
+        check.write_text(f"#!/bin/sh\nexec {shlex.join(stands['staging_check'])}\n")
+        check.chmod(0o755)
+        return registry_of(sandbox, ("SHOP",), **{**stands, **WATCHED, "staging_check": [str(check)]})
 
-    with running_product(folder / "p", prefect_server, scenario=scenario, registry=registry) as running:
+    with running_product(folder / "p", prefect_server, registry=registry, merge_defer_s=1) as running:
+        running.sandbox.ci("off")
         yield running
 
 
 @pytest.fixture(autouse=True)
 def _mended(product: Product) -> Iterator[None]:
-    """Every test leaves the stands and the CI as they should be."""
+    """Every test leaves the stands as they should be."""
     yield
     product.sandbox.clear_faults()
-    product.sandbox.ci("run")
-
-
-def check_file(folder: Path) -> Path:
-    return folder / "staging-check"
-
-
-# --- what people do
-
-
-def sell(product: Product, *names: str) -> list[str]:
-    """Write a card for each thing and start it."""
-    return [product.start_item(f"Sell {name}") for name in names]
-
-
-def asked_to_confirm(product: Product, *names: str) -> list[str]:
-    """Items that have come to where a person has to confirm their deploy."""
-    keys = sell(product, *names)
-    product.decide_for_all(keys, within_s=120, until=Stage.DEPLOY)
-    for key in keys:
-        waiting(product, key, WaitKind.CONFIRMATION)
-    return keys
-
-
-def confirm(product: Product, key: str) -> None:
-    product.sandbox.move_card(key, "Confirm Deploy")
-
-
-def retry(product: Product, key: str) -> None:
-    operator.retry(product.settings, key, "ada")
-
-
-def merge(product: Product, key: str) -> None:
-    """The person merges the item's pull request in Gitea, and Orch has heard of it."""
-    with product.sandbox.gitea_api() as gitea:
-        number = the(product, key).pull_number
-        gitea.post(f"/repos/acme/shop/pulls/{number}/merge", json={"Do": "merge"}).raise_for_status()
-    heard(product, key, Signal.PR_MERGED)
-
-
-# --- what can be seen
-
-
-def the(product: Product, key: str) -> WorkItem:
-    item = product.item(key)
-    assert item is not None
-    return item
-
-
-def waiting(product: Product, key: str, kind: WaitKind) -> Wait:
-    wait: Wait = product.until(
-        lambda: (w := product.wait(key)) and w.kind is kind and w, what=f"{key} waits for {kind}"
-    )
-    return wait
-
-
-def held(product: Product, key: str) -> WorkItem:
-    item: WorkItem = product.until(lambda: (i := product.item(key)) and i.hold and i, what=f"{key} held", within_s=90)
-    return item
-
-
-def done(product: Product, key: str) -> WorkItem:
-    item: WorkItem = product.until(
-        lambda: (i := product.item(key)) and (i.stage is Stage.DONE or i.hold) and i, what=f"{key} done", within_s=90
-    )
-    assert item.hold is None, item.hold_reason
-    return item
-
-
-def heard(product: Product, key: str, signal: Signal) -> None:
-    """The signal has come and was applied."""
-
-    def consumed(session: Session) -> bool:
-        rows = session.exec(select(SignalRow).where(SignalRow.item_key == key, SignalRow.signal == signal)).all()
-        return bool(rows) and all(row.consumed_at for row in rows)
-
-    product.until(lambda: product.read(consumed), what=f"{signal} of {key}")
-
-
-def deploys(product: Product, key: str) -> list[Deploy]:
-    return [one for one in product.sandbox.stand("production").deploys if one.work_item == key]
-
-
-def confirmations(product: Product, item: WorkItem) -> list[str]:
-    found = product.read(lambda s: waits.decisions(s, item.id))
-    return [decision.commit for decision in found if decision.kind is WaitKind.CONFIRMATION]
-
-
-def in_production(product: Product, item: WorkItem) -> None:
-    """What was tested is what landed, was deployed once, and serves now."""
-    tested = product.read(lambda s: evidence.tested_for_landing(s, item.id))
-    production = product.sandbox.stand("production").revision
-    assert {tested, item.validated, item.landed, item.deployed, production} == {item.landed}
-    assert [(one.hook, one.revision) for one in deploys(product, item.key)] == [("deploy", item.landed)]
-
-
-def said(product: Product, key: str, words: str) -> list[str]:
-    """Messages about the item with these words."""
-    messages = product.sandbox.state().telegram.messages
-    return [message.text for message in messages if key in message.text and words in message.text]
 
 
 # --- the default branch moves
@@ -186,20 +79,21 @@ def test_a_confirmed_item_under_which_main_moved_is_validated_anew_and_lands_wit
     first, second = asked_to_confirm(product, "bags", "cards")
     before = the(product, first).validated
     confirm(product, second)
-    in_production(product, done(product, second))
+    in_production(product, verified(product, second))
     assert waiting(product, first, WaitKind.CONFIRMATION).commit == before
     confirm(product, first)
-    item = done(product, first)
+    item = verified(product, first)
     in_production(product, item)
     assert product.sandbox.repository().main == item.landed != before
-    assert product.moves(first)[-4:] == ["deploy", "deploy_staging", "deploy", "done"]
+    assert product.moves(first)[-3:] == ["deploy", "deploy_staging", "deploy"]
     assert confirmations(product, item) == [before]
     assert (item.attempts, len(deploys(product, second))) == ({}, 1)
+    assert {done(product, key).deployed for key in (first, second)} == {item.landed, the(product, second).landed}
 
 
 def test_nothing_else_lands_while_a_deploy_is_under_way(product: Product) -> None:
     first, second = asked_to_confirm(product, "dolls", "eggs")
-    product.sandbox.break_stand("production", "slow_hook", 1, seconds=120, hook="deploy")
+    product.sandbox.break_stand("production", "slow_hook", 1, seconds=50, hook="deploy")
     confirm(product, first)
     product.until(lambda: product.sandbox.stand("production").hooks_under_way, what="the deploy under way")
     landed = the(product, first).landed
@@ -209,9 +103,9 @@ def test_nothing_else_lands_while_a_deploy_is_under_way(product: Product) -> Non
     assert wait.sentence == f"A deploy of {landed[:12]} is under way; nothing lands before it has ended."
     assert (product.sandbox.repository().main, the(product, second).landed) == (landed, None)
     product.sandbox.mend_stand("production")
-    done(product, first)
+    assert verified(product, first).landed == landed
     product.tick()
-    in_production(product, done(product, second))
+    in_production(product, verified(product, second))
     assert len(deploys(product, first)) == 1
 
 
@@ -222,6 +116,7 @@ def test_a_change_that_degrades_production_is_rolled_back_and_reverted_and_calls
     product: Product, tmp_path: Path
 ) -> None:
     [key] = asked_to_confirm(product, "forks")
+    nothing_is_watched(product)
     served, main = product.sandbox.stand("production").revision, product.sandbox.repository().main
     confirm(product, key)
     landed = product.until(lambda: the(product, key).deployed, what="the deploy verified")
@@ -229,6 +124,7 @@ def test_a_change_that_degrades_production_is_rolled_back_and_reverted_and_calls
     item = held(product, key)
     assert (item.stage, item.hold) == (Stage.DEPLOY, Hold.BLOCKED)
     assert item.hold_reason.startswith("Production is degraded")
+    assert f"Production was rolled back to {served[:12]}." in item.hold_reason
     product.until(lambda: said(product, key, "Blocked at"), what="the message")
     assert len(said(product, key, "Blocked at")) == 1
     assert [one.revision for one in deploys(product, key)] == [landed, served]
@@ -271,14 +167,11 @@ def test_a_pull_request_that_a_person_merges_at_deploy_is_not_done_by_that_but_d
     assert (item.stage, item.landed, item.hold, deploys(product, key)) == (Stage.DEPLOY, None, None, [])
     assert waiting(product, key, WaitKind.CONFIRMATION).id == wait.id
     confirm(product, key)
-    in_production(product, done(product, key))
+    in_production(product, verified(product, key))
 
 
 def test_a_pull_request_that_a_person_merges_before_makes_the_item_done_without_a_deploy(product: Product) -> None:
-    product.sandbox.ci("hold")
-    [key] = sell(product, "hats")
-    product.decide_for(key, until=Stage.DEVELOPMENT)
-    waiting(product, key, WaitKind.CI)
+    key = item_at(product, "hats", Stage.TESTING)
     merge(product, key)
     item = done(product, key)
     assert (item.landed, deploys(product, key)) == (None, [])
@@ -299,18 +192,17 @@ def test_a_pull_request_that_is_closed_unmerged_needs_a_person_whose_retry_lets_
     retry(product, key)
     waiting(product, key, WaitKind.CONFIRMATION)
     confirm(product, key)
-    in_production(product, done(product, key))
+    in_production(product, verified(product, key))
 
 
 # --- what is the stand's fault
 
 
 def test_a_staging_check_that_cannot_start_blocks_the_item_and_spends_no_attempt(product: Product) -> None:
-    [check] = product.folder.parent.glob("staging-check")
+    check = product.folder.parent / CHECK
     away = check.rename(check.with_suffix(".away"))
     try:
-        [key] = sell(product, "jars")
-        product.decide_for(key, until=Stage.DEPLOY_STAGING)
+        [key] = come_to_staging(product, "jars")
         item = held(product, key)
     finally:
         away.rename(check)
@@ -324,8 +216,7 @@ def test_a_staging_check_that_cannot_start_blocks_the_item_and_spends_no_attempt
 def test_an_item_that_staging_does_not_run_never_lands_and_goes_on_once_the_stand_is_mended(product: Product) -> None:
     main = product.sandbox.repository().main
     product.sandbox.break_stand("staging", "old_revision")
-    [key] = sell(product, "kites")
-    product.decide_for(key, until=Stage.DEPLOY_STAGING)
+    [key] = come_to_staging(product, "kites")
     item = held(product, key)
     assert (item.stage, item.hold, item.attempts) == (Stage.DEPLOY_STAGING, Hold.BLOCKED, {})
     assert "although" in item.hold_reason

@@ -9,6 +9,8 @@ from pipeline.stages import Stage
 from pipeline.store import evidence, items, journal
 from tests.support.product import running_product
 
+pytestmark = pytest.mark.long
+
 KILLS = [
     pytest.param("development", 12, id="while the developer's work is published"),
     pytest.param("deploy_staging", 14, id="inside the merge gate with the merge lock in its hands"),

@@ -20,6 +20,8 @@ from pipeline.store import drains, journal
 from tests.support import new_orch
 from tests.support.product import Product, registry_of, running_product
 
+pytestmark = pytest.mark.long
+
 WORKER = [sys.executable, "-m", "tests.support.warm_worker"]
 RECEIVER = [sys.executable, "-m", "deployments.receiver"]
 

@@ -36,7 +36,7 @@ from tests.deployments.staging_check.by_hand import (
 )
 from tests.support.product import Product, running_product
 
-pytestmark = [pytest.mark.e2e, pytest.mark.prefect]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.prefect]
 
 NAMES = [check.name for check in CHECKS]
 UNREACHABLE = "postgresql+psycopg://orch@127.0.0.1:1/orch"
