@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/orch demo $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadfile -m "not long" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 test-long: $(VENV)/.installed
 	$(BIN)/pytest -m long --timeout 600 $(ARGS)

@@ -9,13 +9,13 @@ from prefect.logging import get_run_logger
 from flows.deploy_staging import defer
 from flows.stage import Run, at_stage, leave
 from pipeline.errors import CouldNotRun, Refused
-from pipeline.model import Landed, MovedOn, Protected, WaitKind
+from pipeline.model import Health, Landed, MovedOn, Probed, Protected, WaitKind
 from pipeline.monitoring import Watched
 from pipeline.outcomes import Advance, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import ROWS, Stage
 from pipeline.store import items, waits
 from tasks import landing, production, reverting
-from tasks.landing import Busy, MergeLock, merge_turn
+from tasks.landing import Busy, merge_turn
 
 
 async def confirm_land_and_deploy(run: Run) -> Run | Outcome:
@@ -112,14 +112,26 @@ async def _deploy(run: Run) -> Outcome | None:
 
 
 async def _begun(run: Run) -> Outcome | None:
-    """Have a deploy on record; a run that died between landing and that is made good here."""
+    """Have a deploy on record: what a run that died after the landing, or a person's retry, leads to.
+
+    Others may have landed and been deployed since; an older commit is never deployed over a newer one.
+    """
     if await run.root.store.aread(production.open_deploy, run.item) is not None:
         return None
     async with merge_turn(run.root, run.item, run.project) as turn:
-        if isinstance(turn, MergeLock):
-            await production.begin(run.item.key, run.lease, turn)
-            return None
-    return await _busy(run, turn.sentence)
+        if isinstance(turn, Busy):
+            return await _busy(run, turn.sentence)
+        if (deploying := await run.root.store.aread(production.deploy_in_the_way, run.item)) is not None:
+            return await _busy(run, deploying)
+        later = await production.begin(run.item.key, run.lease, turn)
+    return None if later is None else _served_by(later)
+
+
+def _served_by(later: Probed) -> Outcome:
+    runs = f"Production runs {(later.revision or '')[:12]}, which is later and contains the change"
+    if later.health is Health.HEALTHY:
+        return Advance(ROWS[Stage.DEPLOY].to, f"{runs}.")
+    return Block(f"{runs}, but it is {later.health}: {later.sentence}. Nothing older was deployed over it.")
 
 
 async def _watch(run: Run) -> Outcome:
@@ -131,19 +143,20 @@ async def _watch(run: Run) -> Outcome:
     match watched:
         case Watched.WATCHING:
             until = f"{run.item.monitor_until:%H:%M:%S} UTC"
-            return WaitFor(WaitKind.MONITOR, f"Production is watched until {until}. {said}", run.item.deployed)
+            return WaitFor(WaitKind.MONITOR, f"Production is watched until {until}: {said}.", run.item.deployed)
         case Watched.HEALTHY:
-            return Advance(done, f"Production was healthy for {run.project.monitor_window_s:g} s. {said}")
+            return Advance(done, f"Production was healthy for {run.project.monitor_window_s:g} s: {said}.")
         case Watched.INCONCLUSIVE:
-            return Block(f"Nobody could tell for the whole window whether production is healthy: {said}")
+            return Block(f"Nobody could tell for the whole window whether production is healthy: {said}.")
         case Watched.DEGRADED:
-            return await _not_well(run, f"Production is degraded: {said}")
+            return await _not_well(run, f"Production is degraded: {said}.")
 
 
 async def _not_well(run: Run, why: str) -> Block:
     """Production is not well: roll back and revert what may be, then call a person."""
     told = [why, await production.roll_back(run.item.key, run.lease)]
-    if run.project.revert_when_degraded and not run.project.self_hosting:
+    in_time = not production.window_is_over(run.item, run.project, run.root.now())
+    if run.project.revert_when_degraded and in_time and not run.project.self_hosting:
         told.append(await reverting.revert(run.root, run.item, run.project, run.lease))
     return Block(" ".join(told))
 

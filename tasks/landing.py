@@ -17,6 +17,8 @@ from pipeline.store.leases import Lease
 from tasks.services import Services
 from tasks.steps import STEP, subject
 
+LAND = "land"
+
 
 @dataclass(frozen=True, slots=True)
 class MergeLock:
@@ -67,7 +69,8 @@ async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Pr
     """Move the default branch to the item's validated commit. Nobody lands without holding the lock.
 
     Journalled before and after; a landing that was begun before is observed first. The forge's fast-forward-only merge
-    where it has one, else an unforced push of that commit; verified afterwards.
+    where it has one, else an unforced push of that commit; verified afterwards. A person's own merge counts as the
+    landing where it left the default branch with the very files that were validated; with others it is `MovedOn`.
     """
     root, item, project = await subject(key)
     if item.validated is None or item.validated_base is None or lock.project != project.key:
@@ -75,11 +78,14 @@ async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Pr
     workspace = root.workspace(project)
     tip = await asyncio.to_thread(workspace.fetch)
     if await asyncio.to_thread(workspace.is_ancestor, item.validated, tip):
-        return await _landed(root, item, item.validated, lease)
+        begun = await root.store.aread(_begun, item)
+        if begun or not await asyncio.to_thread(workspace.diffstat, item.validated, tip):
+            return await _landed(root, item, item.validated, lease)
+        return MovedOn(tip)
     if tip != item.validated_base:
         return MovedOn(tip)
     effect, _first = await root.store.awrite(
-        journal.start, item, "land", lease, subject=item.validated, now=root.now(), base=tip
+        journal.start, item, LAND, lease, subject=item.validated, now=root.now(), base=tip
     )
     outcome = await move(root, project, item.pull_number, item.validated, tip)
     if isinstance(outcome, Landed):
@@ -103,6 +109,12 @@ async def move(
     return await asyncio.to_thread(lambda: workspace.land(commit, expected=base))
 
 
+def _begun(session: Session, item: WorkItem) -> bool:
+    """Whether an earlier run may have landed the validated commit itself."""
+    wanted = (LAND, item.validated)
+    return any((e.name, e.key.rpartition(":")[2]) == wanted for e in journal.of_item(session, item.id))
+
+
 async def _landed(root: Services, item: WorkItem, commit: str, lease: Lease) -> Landed:
     await root.store.awrite(_record, item, commit, lease, root)
     return Landed(commit)
@@ -110,7 +122,7 @@ async def _landed(root: Services, item: WorkItem, commit: str, lease: Lease) -> 
 
 def _record(session: Session, item: WorkItem, commit: str, lease: Lease, root: Services) -> None:
     now = root.now()
-    effect, _first = journal.start(session, item, "land", lease, subject=commit, now=now)
+    effect, _first = journal.start(session, item, LAND, lease, subject=commit, now=now)
     journal.finish(session, effect, f"the default branch is {commit}", now)
     items.update(session, item, lease.token, now, landed=commit)
 

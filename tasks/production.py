@@ -7,10 +7,10 @@ from prefect import task
 from sqlmodel import Session
 
 from pipeline.errors import CouldNotRun, Refused
-from pipeline.model import Health, Hook, HookEnd, HookRun, Stand, WorkItem
+from pipeline.model import Health, Hook, HookEnd, HookRun, Probed, Stand, WorkItem
 from pipeline.monitoring import Watched, judge
 from pipeline.projects import Project
-from pipeline.store import items, journal, outbox, stands
+from pipeline.store import items, journal, outbox, queue, stands
 from pipeline.store.journal import Effect
 from pipeline.store.leases import Lease
 from tasks import detached
@@ -21,34 +21,36 @@ from tasks.steps import CHECK, STEP, subject
 
 DEPLOY = "deploy"
 ROLLBACK = "rollback"
+LATE_S = 60.0
+"""How late a look at production may start: two ticks, should its own scheduled run be lost."""
 
 
 @task(name="begin the deploy", **STEP)
-async def begin(key: str, lease: Lease, lock: MergeLock) -> bool:
-    """Journal that the landed commit is about to be deployed, under the merge lock; whether it has to be.
+async def begin(key: str, lease: Lease, lock: MergeLock) -> Probed | None:
+    """Journal that the landed commit is about to be deployed, under the merge lock, unless it has been.
 
     While that effect is open nothing else of the project lands. A deploy that failed has held the item, so that only a
     person's retry leads here again and begins it anew. What production serves now is what a rollback brings back.
+
+    Nothing is begun where production runs a later commit that contains the landed one, since that would take a
+    neighbour's change out of production: what it says then is the answer.
     """
     root, item, project = await subject(key)
     if not project.deploy_hook or item.landed is None:
-        return False
+        return None
     if lock.project != project.key:
         raise CouldNotRun(f"{key} cannot be deployed: the merge lock is another project's.")
     before = await root.store.aread(_deploys, item)
-    if before and before[-1].open:
-        return True
-    if item.deployed == item.landed:
-        return False
+    if (before and before[-1].open) or item.deployed == item.landed:
+        return None
     seen = await ItemStands(root, item, project).probe(Stand.PRODUCTION, item.landed)
-    details = {
-        "commit": item.landed,
-        "previous": seen.revision if seen.revision != item.landed else None,
-        "artifact": project.artifact_of(item.landed),
-    }
+    previous = seen.revision if seen.revision != item.landed else None
+    if previous is not None and await _contains(root, project, previous, item.landed):
+        return seen
+    details = {"commit": item.landed, "previous": previous, "artifact": project.artifact_of(item.landed)}
     subject_of = f"{item.landed}#{len(before) + 1}"
     await root.store.awrite(journal.start, item, DEPLOY, lease, subject=subject_of, now=root.now(), **details)
-    return True
+    return None
 
 
 @task(name="deploy", **CHECK)
@@ -120,6 +122,7 @@ def _settle(session: Session, item: WorkItem, lease: Lease, watched_until: datet
     effect = open_deploy(session, item)
     if effect is not None:
         journal.finish(session, effect, f"{HookEnd.DONE}: production runs {item.landed}", root.now())
+        queue.wake_kept_out(session, item.project, root.now())
     outbox.status(session, item.key, root.now())
 
 
@@ -128,6 +131,7 @@ def end_failed(session: Session, item: WorkItem, why: str, now: datetime) -> Non
     effect = open_deploy(session, item)
     if effect is not None:
         journal.finish(session, effect, f"failed: {why}", now)
+        queue.wake_kept_out(session, item.project, now)
     row = items.lock(session, item.id)
     row.deployed = row.monitor_until = None
     session.add(row)
@@ -153,7 +157,7 @@ def _ratchet(session: Session, item: WorkItem, lease: Lease, commit: str, percen
 
 @task(name="look at production", **STEP)
 async def watch(key: str, *, over: bool) -> tuple[Watched, str]:
-    """One look at production, recorded, and what all looks of this window amount to.
+    """One look at production, recorded; what all looks of this window amount to, and what this one saw.
 
     A later commit of the project that contains this one is healthy for it, too: another item was deployed since.
     """
@@ -163,7 +167,7 @@ async def watch(key: str, *, over: bool) -> tuple[Watched, str]:
     there = ItemStands(root, item, project)
     seen = await there.probe(Stand.PRODUCTION, item.deployed)
     if await _somebody_elses(root, project, item.deployed, seen.revision):
-        return Watched.DEGRADED, f"Production runs {(seen.revision or '')[:12]}, which does not contain the change."
+        return Watched.DEGRADED, f"it runs {(seen.revision or '')[:12]}, which does not contain the change"
     looks = await root.store.aread(
         stands.probes, item.id, Stand.PRODUCTION, item.deployed, since=_window_began(item, project)
     )
@@ -176,14 +180,24 @@ def _window_began(item: WorkItem, project: Project) -> datetime:
 
 
 async def _somebody_elses(root: Services, project: Project, commit: str, revision: str | None) -> bool:
-    if revision is None or revision == commit:
-        return False
+    return revision not in (None, commit) and not await _contains(root, project, str(revision), commit)
+
+
+async def _contains(root: Services, project: Project, revision: str, commit: str) -> bool:
     workspace = root.workspace(project)
     try:
         await asyncio.to_thread(workspace.fetch)
-        return not await asyncio.to_thread(workspace.is_ancestor, commit, revision)
+        return await asyncio.to_thread(workspace.is_ancestor, commit, revision)
     except (Refused, CouldNotRun):  # not a commit of this repository
-        return True
+        return False
+
+
+def window_is_over(item: WorkItem, project: Project, now: datetime) -> bool:
+    """Whether even a row of unhealthy looks that began within the window has had its time: nothing is undone then."""
+    if item.deployed is None or item.monitor_until is None:
+        return False
+    row_s = project.monitor_failures * (project.monitor_interval_s + project.probe_timeout_s)
+    return now > item.monitor_until + timedelta(seconds=row_s + LATE_S)
 
 
 @task(name="roll production back", **STEP)
@@ -226,7 +240,7 @@ async def _kept_from_rolling_back(root: Services, item: WorkItem, project: Proje
     deploys = await root.store.aread(_deploys, item)
     if not deploys or not deploys[-1].details.get("previous"):
         return "Nobody knows what served before; production was left as it is."
-    if item.monitor_until is not None and root.now() > item.monitor_until and item.deployed is not None:
+    if window_is_over(item, project, root.now()):
         return "The window is over; production was left as it is."
     seen = await ItemStands(root, item, project).probe(Stand.PRODUCTION, item.landed or "")
     if seen.health is Health.INCONCLUSIVE:

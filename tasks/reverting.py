@@ -9,9 +9,10 @@ from pipeline.branches import PREFIX
 from pipeline.errors import OrchError
 from pipeline.model import Conflict, Landed, WorkItem
 from pipeline.projects import Project
-from pipeline.store import journal
+from pipeline.store import journal, stands
+from pipeline.store.journal import Effect
 from pipeline.store.leases import Lease
-from tasks import production
+from tasks import production, staging
 from tasks.branch import log_file
 from tasks.landing import MergeLock, merge_turn, move
 from tasks.services import Services
@@ -48,6 +49,8 @@ async def revert(root: Services, item: WorkItem, project: Project, lease: Lease)
                     return await _in_turn(root, item, project, lease)
             await asyncio.sleep(PAUSE_S)
     except OrchError as error:
+        if await was_reverted(root, item):
+            return f"{project.default_branch} was reverted, but its pull request could not be marked: {error}"
         return f"{project.default_branch} could not be reverted: {error}"
     return f"{project.default_branch} could not be reverted: others merge or deploy just now."
 
@@ -55,6 +58,9 @@ async def revert(root: Services, item: WorkItem, project: Project, lease: Lease)
 async def _in_turn(root: Services, item: WorkItem, project: Project, lease: Lease) -> str:
     workspace, main = root.workspace(project), project.default_branch
     tip = await asyncio.to_thread(workspace.fetch)
+    for begun in await root.store.aread(_begun, item):
+        if await asyncio.to_thread(workspace.is_ancestor, begun.details["commit"], tip):
+            return await _landed(root, item, project, begun)
     landed, base = item.landed or "", item.validated_base or ""
     message = f"Revert {item.key}: {item.title}\n\nProduction was degraded with {landed}."
     made = await asyncio.to_thread(lambda: workspace.revert(landed, since=base, onto=tip, message=message))
@@ -68,13 +74,31 @@ async def _in_turn(root: Services, item: WorkItem, project: Project, lease: Leas
     tests = await asyncio.to_thread(lambda: workspace.run_tests(made, log=log))
     if not tests.passed:
         return f"{main} was not reverted: the tests of pull request #{pull.number} are red: {tests.sentence}"
+    percent = await staging.measure_coverage(item.key, made)
     effect, _first = await root.store.awrite(
-        journal.start, item, REVERT, lease, subject=landed, now=root.now(), commit=made, pull=pull.number
+        journal.start, item, REVERT, lease, subject=made, now=root.now(), commit=made, pull=pull.number, percent=percent
     )
     outcome = await move(root, project, pull.number, made, tip)
     if not isinstance(outcome, Landed):
         await root.store.awrite(journal.abandon, effect)
         return f"{main} was not reverted: pull request #{pull.number} could not land ({outcome})."
-    await root.store.awrite(journal.finish, effect, f"{main} is {made}", root.now())
-    await root.forge.mark_landed(project, number=pull.number, commit=made)
-    return f"{main} was reverted by {made[:12]} (pull request #{pull.number})."
+    return await _landed(root, item, project, effect)
+
+
+def _begun(session: Session, item: WorkItem) -> list[Effect]:
+    return [e for e in journal.of_item(session, item.id) if e.name == REVERT and e.open]
+
+
+async def _landed(root: Services, item: WorkItem, project: Project, effect: Effect) -> str:
+    """The default branch has the revert: end the effect, and have later changes measured against what there is now."""
+    commit, pull = str(effect.details["commit"]), int(effect.details["pull"])
+    await root.store.awrite(_record, item, effect, root)
+    await root.forge.mark_landed(project, number=pull, commit=commit)
+    return f"{project.default_branch} was reverted by {commit[:12]} (pull request #{pull})."
+
+
+def _record(session: Session, item: WorkItem, effect: Effect, root: Services) -> None:
+    commit, percent = str(effect.details["commit"]), effect.details.get("percent")
+    if percent is not None:
+        stands.lower(session, item.project, float(percent), commit, root.now())
+    journal.finish(session, effect, f"the default branch is {commit}", root.now())

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
-from pipeline.model import WorkItem
+from pipeline.model import WaitKind, WorkItem
 from pipeline.store import outbox
-from pipeline.store.tables import TicketRow, WorkItemRow
+from pipeline.store.tables import TicketRow, WaitRow, WorkItemRow
 
 COME_WITHIN = timedelta(seconds=60)
 """A ticket that was woken and has not come for so long goes to the end."""
@@ -73,6 +73,20 @@ def wake_head(session: Session, project: str, now: datetime) -> str | None:
     key = session.exec(select(WorkItemRow.key).where(WorkItemRow.id == head.item_id)).one()
     outbox.wake(session, key, now)
     return key
+
+
+def wake_kept_out(session: Session, project: str, now: datetime) -> None:
+    """Wake whoever came in turn and was sent away without a ticket, because a deploy was under way."""
+    ticket = select(TicketRow.id).where(TicketRow.item_id == WaitRow.item_id).exists()
+    keys = session.exec(
+        select(WorkItemRow.key)
+        .join(WaitRow, col(WaitRow.item_id) == WorkItemRow.id)
+        .where(WorkItemRow.project == project)
+        .where(WaitRow.kind == WaitKind.MERGE_TURN, col(WaitRow.closed_at).is_(None), ~ticket)
+        .order_by(col(WaitRow.id))
+    ).all()
+    for key in keys:
+        outbox.wake(session, key, now)
 
 
 def tickets(session: Session, project: str) -> list[Ticket]:

@@ -111,3 +111,11 @@ def ratchet(session: Session, project: str, percent: float, commit: str, now: da
     row.percent, row.commit, row.at = percent, commit, now
     session.add(row)
     return True
+
+
+def lower(session: Session, project: str, percent: float, commit: str, now: datetime) -> None:
+    """Lower the project's baseline to `percent` where it is higher: what raised it was taken back. Idempotent."""
+    row = session.get(BaselineRow, project, with_for_update=True)
+    if row is not None and row.percent > percent:
+        row.percent, row.commit, row.at = percent, commit, now
+        session.add(row)

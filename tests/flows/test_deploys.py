@@ -36,7 +36,7 @@ from tests.support.shop_items import (
 CHECK = "staging-check"
 
 WATCHED = {
-    "monitor_window_s": 15,
+    "monitor_window_s": 5,
     "monitor_interval_s": 1,
     "monitor_failures": 2,
     "verify_within_s": 3,
@@ -109,6 +109,22 @@ def test_nothing_else_lands_while_a_deploy_is_under_way(product: Product) -> Non
     assert len(deploys(product, first)) == 1
 
 
+def test_a_retried_deploy_does_not_put_an_older_commit_over_a_newer_one(product: Product) -> None:
+    first, second = asked_to_confirm(product, "nuts", "oils")
+    product.sandbox.break_stand("production", "could_not_run", hook="deploy")
+    confirm(product, first)
+    blocked = held(product, first)
+    assert "The deploy hook could not run" in blocked.hold_reason
+    product.sandbox.mend_stand("production")
+    confirm(product, second)
+    newer = verified(product, second)
+    in_production(product, newer)
+    retry(product, first)
+    item = done(product, first)
+    assert (item.landed, item.deployed, deploys(product, first)) == (blocked.landed, None, [])
+    assert product.sandbox.stand("production").revision == newer.landed
+
+
 # --- production degrades
 
 
@@ -168,6 +184,27 @@ def test_a_pull_request_that_a_person_merges_at_deploy_is_not_done_by_that_but_d
     assert waiting(product, key, WaitKind.CONFIRMATION).id == wait.id
     confirm(product, key)
     in_production(product, verified(product, key))
+
+
+def test_a_pull_request_that_a_person_merges_onto_a_neighbour_is_validated_with_it_before_it_is_deployed(
+    product: Product,
+) -> None:
+    first, second = asked_to_confirm(product, "lamps", "mugs")
+    confirm(product, first)
+    verified(product, first)
+    merge(product, second)
+    alone = the(product, second).validated
+    confirm(product, second)
+    wait = product.until(
+        lambda: (w := product.wait(second)) and w.kind is WaitKind.CONFIRMATION and w.commit != alone and w,
+        what="asked about the change together with its neighbour",
+    )
+    confirm(product, second)
+    item = verified(product, second)
+    in_production(product, item)
+    assert item.landed == wait.commit == product.sandbox.repository().main
+    with product.sandbox.gitea_api() as gitea:
+        gitea.get(f"/repos/acme/shop/contents/shop/lamps.py?ref={item.landed}").raise_for_status()
 
 
 def test_a_pull_request_that_a_person_merges_before_makes_the_item_done_without_a_deploy(product: Product) -> None:

@@ -11,13 +11,15 @@ from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
 from deployments.sandbox.stand_settings import stand_settings
 from pipeline.errors import CouldNotRun
-from pipeline.model import Baseline, CoverageRun, WorkItem
+from pipeline.model import Baseline, CoverageRun, Health, Hook, HookEnd, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import journal, stands
 from pipeline.store.leases import Lease
 from tasks import production, steps
 from tasks.landing import MergeLock
 from tasks.ownership import Claimed, claim
+from tasks.production import _settle as settle
+from tasks.stands import ItemStands
 from tests.support.services import Desk, open_desk
 
 A, B = "a" * 40, "b" * 40
@@ -159,7 +161,7 @@ def test_an_item_that_never_deployed_is_failed_without_harm(desk: Desk) -> None:
 async def test_a_deploy_is_begun_once_and_notes_what_serves_now(desk: Desk) -> None:
     item, lease = landed(desk)
     for _ in range(2):
-        assert await production.begin.fn(item.key, lease, LOCK)
+        assert await production.begin.fn(item.key, lease, LOCK) is None
     effect = deploy_of(desk, item)
     assert effect is not None
     assert deploys(desk, item) == [(f"{A}#1", True)]
@@ -171,7 +173,7 @@ async def test_a_deploy_that_failed_is_begun_anew_as_another_one(desk: Desk) -> 
     item, lease = landed(desk)
     await production.begin.fn(item.key, lease, LOCK)
     fails(desk, item)
-    assert await production.begin.fn(item.key, lease, LOCK)
+    await production.begin.fn(item.key, lease, LOCK)
     assert deploys(desk, item) == [(f"{A}#1", False), (f"{A}#2", True)]
 
 
@@ -179,7 +181,7 @@ async def test_what_was_verified_is_not_deployed_again(desk: Desk) -> None:
     item, lease = landed(desk)
     await production.begin.fn(item.key, lease, LOCK)
     await production.settle.fn(item.key, lease, desk.clock.now)
-    assert not await production.begin.fn(item.key, lease, LOCK)
+    await production.begin.fn(item.key, lease, LOCK)
     assert deploys(desk, item) == [(f"{A}#1", False)]
 
 
@@ -192,8 +194,30 @@ async def test_nothing_is_begun_under_another_projects_lock(desk: Desk) -> None:
 
 async def test_nothing_is_begun_before_the_change_has_landed(desk: Desk) -> None:
     item = desk.item(Stage.DEPLOY, validated=A)
-    assert not await production.begin.fn(item.key, owned(desk, item), LOCK)
+    await production.begin.fn(item.key, owned(desk, item), LOCK)
     assert deploys(desk, item) == []
+
+
+async def test_an_older_commit_is_not_deployed_over_a_newer_one_that_contains_it(desk: Desk) -> None:
+    older = desk.sandbox.repository().main
+    newer = desk.sandbox.commit("main", {"NEWS": "Two for one."}, "Tell the news", who="ada")
+    item, lease = landed(desk, older)
+    assert (await ItemStands(desk.root, item, desk.project).run(Hook.DEPLOY, newer)).end is HookEnd.DONE
+    later = await production.begin.fn(item.key, lease, LOCK)
+    assert later is not None
+    assert (later.health, later.revision) == (Health.HEALTHY, newer)
+    assert deploys(desk, item) == []
+
+
+async def test_the_end_of_a_deploy_wakes_whoever_it_kept_out(desk: Desk) -> None:
+    item, lease = landed(desk)
+    for ends in (lambda: fails(desk, item), lambda: desk.store.write(settle, item, lease, desk.clock.now, desk.root)):
+        begun(desk, item, lease, subject=f"#{len(deploys(desk, item)) + 1}")
+        kept_out = desk.item(Stage.DEPLOY)
+        desk.asks(kept_out, WaitKind.MERGE_TURN)
+        ends()
+        woken = [letter for letter in desk.letters if letter.payload.get("work_item") == kept_out.key]
+        assert len(woken) == 1
 
 
 async def test_what_was_not_begun_is_not_carried_out(desk: Desk) -> None:
@@ -261,11 +285,20 @@ async def test_what_served_before_must_be_known(desk: Desk) -> None:
     assert await rolled_back(desk, item, lease) == "Nobody knows what served before; production was left as it is."
 
 
+async def test_a_row_of_unhealthy_looks_that_began_within_the_window_may_roll_back_after_its_end(desk: Desk) -> None:
+    item, lease = landed(desk)
+    begun(desk, item, lease)
+    await production.settle.fn(item.key, lease, desk.clock.now + timedelta(seconds=5))
+    desk.clock.forward(5 + desk.project.monitor_failures * desk.project.monitor_interval_s)
+    assert "which is not this change" in await rolled_back(desk, item, lease)
+
+
 async def test_nothing_is_rolled_back_after_the_window(desk: Desk) -> None:
     item, lease = landed(desk)
     begun(desk, item, lease)
     await production.settle.fn(item.key, lease, desk.clock.now + timedelta(seconds=5))
-    desk.clock.forward(6)
+    row_s = desk.project.monitor_failures * (desk.project.monitor_interval_s + desk.project.probe_timeout_s)
+    desk.clock.forward(5 + row_s + production.LATE_S + 1)
     assert await rolled_back(desk, item, lease) == "The window is over; production was left as it is."
 
 

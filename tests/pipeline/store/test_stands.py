@@ -95,6 +95,15 @@ def test_the_ratchet_never_lowers_the_baseline_nor_moves_it_to_an_equal_commit(s
     assert store.read(stands.baseline, "WID") == Baseline(72.0, A)
 
 
+@pytest.mark.parametrize(
+    ("percent", "left"), [(70.0, Baseline(70.0, B)), (72.0, Baseline(72.0, A)), (99.0, Baseline(72.0, A))]
+)
+def test_a_baseline_is_lowered_to_what_a_revert_leaves(store: Store, percent: float, left: Baseline) -> None:
+    store.write(stands.ratchet, "WID", 72.0, A, NOW)
+    store.write(stands.lower, "WID", percent, B, later(1))
+    assert store.read(stands.baseline, "WID") == left
+
+
 def test_each_project_has_its_own_baseline(store: Store) -> None:
     store.write(stands.ratchet, "WID", 72.0, A, NOW)
     store.write(stands.ratchet, "SHOP", 12.0, B, NOW)

@@ -1,0 +1,87 @@
+"""Landing: exactly the validated commit, once; what a person merged counts only where it is what was validated."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from pipeline.model import Landed, MovedOn, WorkItem
+from pipeline.stages import Stage
+from pipeline.store import journal
+from pipeline.store.leases import Lease
+from tasks import landing, steps
+from tasks.landing import MergeLock
+from tasks.ownership import Claimed, claim
+from tests.support.services import Desk, open_desk
+
+LOCK = MergeLock("SHOP")
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
+        client.ci("off")
+        yield client
+
+
+@pytest.fixture
+async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    async with open_desk(sandbox, tmp_path) as desk:
+
+        async def services() -> object:
+            return desk.root
+
+        monkeypatch.setattr(steps, "services", services)
+        yield desk
+
+
+def validated(desk: Desk, name: str) -> tuple[WorkItem, Lease]:
+    """An item whose commit was validated on what the default branch is now, with its pull request; owned by a run."""
+    card, branch, base = desk.card(f"Write {name}"), f"feature/{name}", desk.sandbox.repository().main
+    tip = desk.sandbox.commit(branch, {name: name}, f"Write {name}", who="api")
+    with desk.sandbox.gitea_api() as gitea:
+        pull = gitea.post("/repos/acme/shop/pulls", json={"title": name, "head": branch, "base": "main"})
+        number = pull.raise_for_status().json()["number"]
+    item = desk.item(Stage.DEPLOY, card, tip=tip, validated=tip, validated_base=base, pull_number=number)
+    claimed = claim(desk.root, item.key, item.stage, "run-1")
+    assert isinstance(claimed, Claimed)
+    return item, claimed.lease
+
+
+def merge(desk: Desk, item: WorkItem) -> str:
+    """A person merges the pull request; what the default branch is then."""
+    with desk.sandbox.gitea_api() as gitea:
+        gitea.post(f"/repos/acme/shop/pulls/{item.pull_number}/merge", json={"Do": "merge"}).raise_for_status()
+    return desk.sandbox.repository().main
+
+
+async def test_the_validated_commit_lands_and_a_second_call_finds_it_landed(desk: Desk) -> None:
+    item, lease = validated(desk, "apples")
+    for _ in range(2):
+        assert await landing.land.fn(item.key, lease, LOCK) == Landed(item.validated or "")
+    assert desk.sandbox.repository().main == item.validated == desk.again(item).landed
+
+
+async def test_what_a_person_merged_has_landed_where_the_files_are_those_that_were_validated(desk: Desk) -> None:
+    item, lease = validated(desk, "bread")
+    assert merge(desk, item) != item.validated
+    assert await landing.land.fn(item.key, lease, LOCK) == Landed(item.validated or "")
+
+
+async def test_what_a_person_merged_onto_another_change_has_to_be_validated_with_it(desk: Desk) -> None:
+    item, lease = validated(desk, "cheese")
+    desk.sandbox.commit("main", {"neighbour": "Not in the validated commit."}, "Land first", who="ada")
+    tip = merge(desk, item)
+    assert await landing.land.fn(item.key, lease, LOCK) == MovedOn(tip)
+    assert desk.again(item).landed is None
+
+
+async def test_a_landing_of_our_own_counts_although_others_have_landed_on_top_since(desk: Desk) -> None:
+    item, lease = validated(desk, "dates")
+    begun = {"subject": item.validated, "now": desk.clock.now, "base": item.validated_base}
+    desk.store.write(lambda session: journal.start(session, item, landing.LAND, lease, **begun))
+    merge(desk, item)
+    desk.sandbox.commit("main", {"neighbour": "Landed on top."}, "Land second", who="ada")
+    assert await landing.land.fn(item.key, lease, LOCK) == Landed(item.validated or "")
