@@ -2,6 +2,8 @@
 
 import subprocess
 
+from prefect.client.schemas.objects import FlowRun
+
 from pipeline.model import Choice, Hold, WaitKind
 from pipeline.stages import Stage
 from pipeline.store import evidence, inbox, items, journal, leases, waits
@@ -29,10 +31,14 @@ def test_an_issue_goes_to_done_and_what_landed_is_what_was_tested(product: Produ
 def test_the_runs_tell_the_story_by_their_names_and_tags(product: Product) -> None:
     key = product.start_item(project="PA")
     product.decide_for(key, until=Stage.ARCHITECTURE)
-    runs = product.prefect(lambda client: client.read_flow_runs(limit=200))
-    analysis = max((run for run in runs if run.name == f"{key} · analysis · 1"), key=lambda run: run.created)
-    assert {"orch-stage", f"item:{key}", "project:PA"} <= set(analysis.tags)
-    assert analysis.state.name == "To architecture"
+
+    def analysis() -> FlowRun | None:
+        runs = product.prefect(lambda client: client.read_flow_runs(limit=200))
+        last = max((run for run in runs if run.name == f"{key} · analysis · 1"), key=lambda run: run.created)
+        return last if last.state.name == "To architecture" else None
+
+    run = product.until(analysis, what="the analysis ended")
+    assert {"orch-stage", f"item:{key}", "project:PA"} <= set(run.tags)
 
 
 def test_two_deliveries_and_a_run_by_hand_create_exactly_one_item(product: Product) -> None:
