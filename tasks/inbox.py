@@ -20,7 +20,7 @@ from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
 
-AT_ONCE = DECISIONS | {Signal.STOP_REQUESTED}
+AT_ONCE = DECISIONS | {Signal.STOP_REQUESTED, Signal.CARD_CLOSED}
 """Signals that are applied in the transaction that stores them; the others wake a run that applies them."""
 
 
@@ -35,9 +35,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """Who Orch is in the outside systems, so that its own echoes are not taken for people."""
+    """Who Orch is in the outside systems, all of its bots, so that its own echoes are not taken for people."""
 
-    tracker_id: str
+    tracker_ids: frozenset[str]
     forge_login: str
 
 
@@ -135,7 +135,7 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         item_key=key,
         signal=signal,
         actor=entry.actor or entry.actor_id or "a webhook",
-        payload={**entry.payload, "item_ref": entry.item_ref},
+        payload={**entry.payload, "item_ref": entry.item_ref, **_state_name(root, project, entry.state)},
         now=now,
     )
     consequence = reactions.apply(session, stored, now, root.texts) if signal in AT_ONCE else None
@@ -147,7 +147,7 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
 def _ours(entry: InboundSignal, own: Own) -> bool:
     """Whether Orch itself caught its own change; not asked about CI, which may well report under Orch's user."""
     # Not `actor`: a person's display name in Plane may well be the login of our token in Gitea.
-    return entry.actor_id in (own.tracker_id, own.forge_login)
+    return entry.actor_id in own.tracker_ids or entry.actor_id == own.forge_login
 
 
 def _meaning(
@@ -158,7 +158,18 @@ def _meaning(
     known: StateList | None = root.states.cached(project)
     if known is None or not known.knows(change.state_id):
         raise NotYet
-    return known.signal(change, ours=_shown_by_us(session, key))
+    signal = known.signal(change, ours=_shown_by_us(session, key))
+    if signal is Signal.CARD_CLOSED and (key is None or items.find(session, key) is None):
+        return None  # a card that Orch does not work on
+    return signal
+
+
+def _state_name(root: Services, project: Project, change: StateChange | None) -> dict[str, str]:
+    """The name of the state that a card stands in, from the project's list: older Planes send the bare id."""
+    known = root.states.cached(project)
+    if change is None or known is None:
+        return {}
+    return {"state_name": next((state.name for state in known.states if state.id == change.state_id), "")}
 
 
 def _shown_by_us(session: Session, key: str | None) -> set[Status]:
@@ -218,7 +229,7 @@ def _inbound(entry: Mapping[str, Any]) -> InboundSignal:
 
 async def identify(root: Services) -> Own:
     """Who the configured tokens belong to. Raises `Unavailable` or `Refused`."""
-    return Own(await root.tracker.own_id(), await root.forge.own_login())
+    return Own(await root.tracker.own_ids(), await root.forge.own_login())
 
 
 async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:

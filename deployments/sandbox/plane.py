@@ -72,14 +72,16 @@ class Plane:
         self._hooks = PlaneHooks(core)
         self._tokens = {
             core.options.plane_bot_token: "pipeline-bot",
+            core.options.plane_stream_token: "stream-bot",
             core.options.plane_person_token: "ada",
             core.options.plane_outsider_token: "eve",
         }
 
     def seed(self) -> None:
-        """The people of a new workspace: the bot, Ada, and Eve who belongs to no project."""
+        """The people of a new workspace: two bots, Ada, and Eve who belongs to no project."""
         self.world.users += [
             PlaneUser(display_name="pipeline-bot", first_name="Pipe", last_name="Line", email="bot@example.com"),
+            PlaneUser(display_name="stream-bot", first_name="Stream", last_name="Bot", email="stream@example.com"),
             PlaneUser(display_name="ada", first_name="Ada", last_name="Admin", email="ada@example.com"),
             PlaneUser(display_name="eve", first_name="Eve", last_name="Else", email="eve@example.com", member=False),
         ]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -79,7 +79,8 @@ class Answer:
 class HttpApi:
     """One outside system's JSON API. Nothing is retried here: the tasks that call it do that.
 
-    The secret never gets into an exception's text, even where the server repeats it.
+    The secret never gets into an exception's text, even where the server repeats it. `admit` is awaited before each
+    request; what it raises is the request's fate.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class HttpApi:
         *,
         secret: SecretStr,
         headers: Mapping[str, str] | None = None,
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.system = system
+        self._admit = admit
         self._secret = secret
         self._client = httpx.AsyncClient(
             base_url=base_url,
@@ -125,6 +128,8 @@ class HttpApi:
     ) -> httpx.Response:
         """The whole answer. Raises `Unavailable`, whose cause is left out: it may repeat the request's headers."""
         where = f"{method} {path}"
+        if self._admit is not None:
+            await self._admit()
         try:
             async with (
                 asyncio.timeout(CALL_TIMEOUT_S),

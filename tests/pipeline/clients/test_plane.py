@@ -142,7 +142,7 @@ async def test_comments_come_oldest_first_as_text(plane: PlaneClient, replay: An
 
 async def test_the_tokens_own_user_is_known(plane: PlaneClient, replay: Any) -> None:
     replay.recorded("plane/api-users-me")
-    assert await plane.own_id() == "73255328-4a94-47df-8df9-fec7e850cd54"
+    assert await plane.own_ids() == {"73255328-4a94-47df-8df9-fec7e850cd54"}
 
 
 @pytest.mark.parametrize(
