@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-from pydantic import AwareDatetime, BaseModel, SecretStr
+from pydantic import SecretStr
 
+from pipeline.clients import plane_answers as answers
 from pipeline.clients.http import Answer, HttpApi, HttpClient
+from pipeline.clients.plane_answers import Entry
 from pipeline.errors import Missing, Refused
 from pipeline.model import (
     TrackerActivity,
@@ -21,7 +23,6 @@ from pipeline.model import (
     TrackerRef,
     TrackerState,
 )
-from pipeline.plain_text import html_to_text
 from pipeline.projects import Project
 
 log = logging.getLogger("orch.plane")
@@ -37,97 +38,6 @@ _ITEMS, _ITEMS_OF_OLDER_PLANE = "work-items", "issues"
 _NO_SUCH_ROUTE = "Page not found"
 _NOT_LET_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ME = "users/me/"
-
-Entry = TypeVar("Entry", bound=BaseModel)
-
-
-class _State(BaseModel):
-    id: str
-    name: str
-    group: str
-
-
-class _Item(BaseModel):
-    id: str
-    project: str
-    sequence_id: int
-    name: str
-    state: str
-    updated_at: AwareDatetime
-    description_html: str | None = None
-    description_stripped: str | None = None
-    labels: list[str] = []
-
-    def as_item(self) -> TrackerItem:
-        """As Orch's word."""
-        description = self.description_stripped or ""
-        return TrackerItem(
-            id=self.id,
-            project_id=self.project,
-            sequence_id=self.sequence_id,
-            title=self.name,
-            description=description if self.description_html is None else html_to_text(self.description_html),
-            state_id=self.state,
-            updated_at=self.updated_at,
-            labels=tuple(self.labels),
-        )
-
-
-class _Label(BaseModel):
-    id: str
-    name: str
-
-
-class _Comment(BaseModel):
-    id: str
-    actor: str | None = None
-    comment_html: str
-    created_at: AwareDatetime
-
-    def as_comment(self) -> TrackerComment:
-        """As Orch's word."""
-        return TrackerComment(self.id, self.actor or "", html_to_text(self.comment_html), self.created_at)
-
-
-class _Ref(BaseModel):
-    project_id: str
-    issue_id: str
-
-
-class _Relations(BaseModel):
-    blocked_by: list[_Ref]
-
-
-class _Member(BaseModel):
-    id: str
-    display_name: str = ""
-
-
-class _Activity(BaseModel):
-    """States are told by name in `old_value` and `new_value`, their ids apart (measured; Plane's activity log)."""
-
-    id: str
-    field: str | None = None
-    old_value: str | None = None
-    new_value: str | None = None
-    actor: str | None = None
-    created_at: AwareDatetime
-
-    def as_activity(self) -> TrackerActivity:
-        """As Orch's word."""
-        return TrackerActivity(
-            self.field or "", self.old_value or "", self.new_value or "", self.actor or "", self.created_at
-        )
-
-
-class _Page(BaseModel, Generic[Entry]):
-    results: list[Entry]
-    next_cursor: str = ""
-    next_page_results: bool = False
-
-
-class _User(BaseModel):
-    id: str
 
 
 class PlaneClient(HttpClient):
@@ -168,23 +78,23 @@ class PlaneClient(HttpClient):
 
     async def states(self, project: Project) -> tuple[TrackerState, ...]:
         """All states of the project, fresh from Plane."""
-        pages = self._entries(_Page[_State], f"{_folder(project)}/states/")
+        pages = self._entries(answers.Page[answers.State], f"{_folder(project)}/states/")
         return tuple([TrackerState(state.id, state.name, state.group) async for state in pages])
 
     async def labels(self, project: Project) -> tuple[TrackerLabel, ...]:
         """All labels of the project, fresh from Plane."""
-        pages = self._entries(_Page[_Label], f"{_folder(project)}/labels/")
+        pages = self._entries(answers.Page[answers.Label], f"{_folder(project)}/labels/")
         return tuple([TrackerLabel(label.id, label.name) async for label in pages])
 
     async def item(self, project: Project, item_id: str) -> TrackerItem:
         """One issue by its id; `Missing` when it is deleted or archived."""
         answer = await self._send("GET", _item_path(project, item_id))
-        return answer.read(_Item).as_item()
+        return answer.read(answers.Item).as_item()
 
     async def item_by_key(self, project: Project, key: str) -> TrackerItem:
         """One issue by its key, case-sensitive: Plane answers 403 to `wid-1`. `Missing` when it is another project's."""
         answer = await self._send("GET", f"{{items}}/{quote(key, safe='')}/")
-        item = answer.read(_Item).as_item()
+        item = answer.read(answers.Item).as_item()
         if item.project_id != str(project.plane_project):
             raise Missing(f"{key} is not an issue of project {project.key} in Plane.", path=answer.path)
         return item
@@ -196,7 +106,9 @@ class PlaneClient(HttpClient):
         `updated_at` too. An issue that changes while pages are being read may be left out; the next look has it first.
         """
         found: dict[str, TrackerItem] = {}
-        async for entry in self._entries(_Page[_Item], f"{_folder(project)}/{{items}}/", order_by="-updated_at"):
+        async for entry in self._entries(
+            answers.Page[answers.Item], f"{_folder(project)}/{{items}}/", order_by="-updated_at"
+        ):
             if changed_since is not None and entry.updated_at < changed_since:
                 break
             found.setdefault(entry.id, entry.as_item())  # entries that slid to the next page come twice
@@ -209,7 +121,7 @@ class PlaneClient(HttpClient):
         """
         body = {"name": title, "description_html": html}
         answer = await self._send("POST", f"{_folder(project)}/{{items}}/", body=body)
-        return answer.read(_Item).as_item()
+        return answer.read(answers.Item).as_item()
 
     async def set_state(self, project: Project, item_id: str, state_id: str) -> None:
         """Move a card. The key is `state`: Plane ignores `state_id` and still answers 200."""
@@ -235,40 +147,40 @@ class PlaneClient(HttpClient):
 
     async def comments(self, project: Project, item_id: str) -> tuple[TrackerComment, ...]:
         """All comments of an issue, oldest first (Plane lists the newest first)."""
-        entries = self._entries(_Page[_Comment], f"{_item_path(project, item_id)}comments/")
+        entries = self._entries(answers.Page[answers.Comment], f"{_item_path(project, item_id)}comments/")
         found = [entry.as_comment() async for entry in entries]
         return tuple(sorted(found, key=lambda comment: comment.created_at))
 
     async def blocked_by(self, project: Project, item_id: str) -> tuple[TrackerRef, ...]:
         """The issues that must be done before this one, as Plane's relations say; they may be other projects'."""
         answer = await self._send("GET", f"{_item_path(project, item_id)}relations/")
-        return tuple(TrackerRef(ref.project_id, ref.issue_id) for ref in answer.read(_Relations).blocked_by)
+        return tuple(TrackerRef(ref.project_id, ref.issue_id) for ref in answer.read(answers.Relations).blocked_by)
 
     async def activities(self, project: Project, item_id: str) -> tuple[TrackerActivity, ...]:
         """What was changed about an issue and by whom, oldest first; states by name. Comments are not among it."""
-        entries = self._entries(_Page[_Activity], f"{_item_path(project, item_id)}activities/")
+        entries = self._entries(answers.Page[answers.Activity], f"{_item_path(project, item_id)}activities/")
         found = [entry.as_activity() async for entry in entries]
         return tuple(sorted(found, key=lambda activity: activity.at))
 
     async def members(self, project: Project) -> tuple[TrackerMember, ...]:
         """Who may work on the project, bots included. Plane answers with a bare list."""
         answer = await self._send("GET", f"{_folder(project)}/members/")
-        return tuple(TrackerMember(member.id, member.display_name) for member in answer.read(list[_Member]))
+        return tuple(TrackerMember(member.id, member.display_name) for member in answer.read(list[answers.Member]))
 
     async def own_ids(self) -> frozenset[str]:
         """Plane's user ids of the token and of every voice.
 
         A voice that Plane does not let in has none: it can write nothing that would have to be told apart.
         """
-        ids = {(await self._http.call("GET", _ME)).read(_User).id}
+        ids = {(await self._http.call("GET", _ME)).read(answers.User).id}
         for voice, http in self._voices.items():
             try:
-                ids.add((await http.call("GET", _ME)).read(_User).id)
+                ids.add((await http.call("GET", _ME)).read(answers.User).id)
             except Refused as error:
                 log.warning("the token of the bot of %s is of no use: %s", voice, error)
         return frozenset(ids)
 
-    async def _entries(self, shape: type[_Page[Entry]], path: str, **query: str) -> AsyncIterator[Entry]:
+    async def _entries(self, shape: type[answers.Page[Entry]], path: str, **query: str) -> AsyncIterator[Entry]:
         """The entries of a paged list, page after page as they are asked for."""
         cursor = f"{_PAGE}:0:0"
         while True:
@@ -276,7 +188,7 @@ class PlaneClient(HttpClient):
             page = answer.read(shape)
             for entry in page.results:
                 yield entry
-            if not page.next_page_results or page.next_cursor == cursor:
+            if not page.next_page_results or not page.results or page.next_cursor == cursor:
                 return
             cursor = page.next_cursor
 

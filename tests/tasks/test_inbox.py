@@ -1,5 +1,6 @@
 """Deliveries are stored first and understood as soon as that is possible; only then does anything follow."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -303,6 +304,28 @@ async def test_a_delivery_that_comes_before_the_states_are_known_is_resolved_onc
     assert await resolve_pending(cold.root, OWN) == (card.key,)
     assert (cold.store.read(inbox.pending), len(cold.signals)) == ([], 1)
     assert await resolve_pending(cold.root, OWN) == ()
+
+
+@pytest.mark.parametrize("untold", [["sequence_id", "name"], ["sequence_id", "name", "project"]])
+async def test_what_an_older_plane_does_not_tell_is_read_from_it(desk: Desk, untold: list[str]) -> None:
+    card = desk.card()
+    body = json.loads(plane_moved(desk, card, "To Analyse"))
+    for field in untold:
+        del body["data"][field]
+    assert plane_says(desk, json.dumps(body).encode()).stored
+    assert desk.signals == []
+    assert await resolve_pending(desk.root, OWN) == (card.key,)
+    [signal] = desk.signals
+    assert (signal.signal, signal.item_key, signal.payload["title"]) == ("start_requested", card.key, card.title)
+
+
+async def test_a_card_of_no_project_of_ours_is_given_up(desk: Desk) -> None:
+    body = json.loads(plane_moved(desk, desk.card(), "To Analyse"))
+    body["data"] = {"id": NEW_STATE, "state": body["data"]["state"]["id"]}
+    plane_says(desk, json.dumps(body).encode())
+    assert await resolve_pending(desk.root, OWN) == ()
+    assert [row.note for row in desk.deliveries] == ["no project is unknown to Orch"]
+    assert desk.store.read(inbox.pending) == []
 
 
 async def test_a_delivery_that_comes_before_we_know_ourselves_is_judged_later(desk: Desk) -> None:

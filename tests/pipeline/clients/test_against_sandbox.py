@@ -86,6 +86,18 @@ async def test_a_comment_written_twice_is_there_once(
     assert (comments[0].actor_id in own, comments[1].actor_id in own) == (False, True)
 
 
+async def test_activities_tell_states_by_name_oldest_first(
+    plane: PlaneClient, sandbox: SandboxClient, project: Project
+) -> None:
+    key = sandbox.create_card("Move me twice")
+    sandbox.move_card(key, "To Analyse")
+    sandbox.move_card(key, "Stop")
+    moves = [one for one in await plane.activities(project, sandbox.card(key).id) if one.field == "state"]
+    assert [(one.old, one.new) for one in moves] == [("Backlog", "To Analyse"), ("To Analyse", "Stop")]
+    people = {member.id: member.name for member in await plane.members(project)}
+    assert [people[one.actor_id] for one in moves] == ["ada", "ada"]
+
+
 async def test_the_same_external_id_on_another_card_is_another_comment(
     plane: PlaneClient, sandbox: SandboxClient, project: Project
 ) -> None:
