@@ -3,7 +3,7 @@
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from pipeline.clients.plane import PlaneClient
+from pipeline.clients.plane import Admit, PlaneClient
 
 
 class PlaneWorkspace(Block):
@@ -16,7 +16,11 @@ class PlaneWorkspace(Block):
     url: str = Field(description="Plane's address, such as https://plane.example.org.")
     workspace: str = Field(description="Slug of the workspace, as in its URLs.")
     token: SecretStr = Field(description="API token of Orch's bot user.")
+    bot_tokens: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Tokens of bots that comments are written under: by role, and `stream` for transitions.",
+    )
 
-    def get_client(self) -> PlaneClient:
-        """A new client with its own connections; the caller closes it."""
-        return PlaneClient(self.url, self.workspace, self.token)
+    def get_client(self, admit: Admit | None = None) -> PlaneClient:
+        """A new client with its own connections; the caller closes it. `admit` is awaited before each request."""
+        return PlaneClient(self.url, self.workspace, self.token, voices=self.bot_tokens, admit=admit)

@@ -17,7 +17,12 @@ async def ensure_blocks(settings: Settings) -> UUID | None:
     for block in (PlaneWorkspace, GiteaServer, CodingAgent, TelegramNotification):
         await block.aregister_type_and_schema()
     await _ensure(
-        PlaneWorkspace(url=settings.plane_url, workspace=settings.plane_workspace, token=settings.plane_token)
+        PlaneWorkspace(
+            url=settings.plane_url,
+            workspace=settings.plane_workspace,
+            token=settings.plane_token,
+            bot_tokens=dict(settings.plane_bot_tokens),
+        )
     )
     await _ensure(GiteaServer(url=settings.gitea_url, token=settings.gitea_token))
     await _ensure(

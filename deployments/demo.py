@@ -132,6 +132,7 @@ def sandbox_settings(
             "plane_url": sandbox.plane_url,
             "plane_workspace": options.workspace,
             "plane_token": SecretStr(options.plane_bot_token),
+            "plane_requests_per_minute": 0,  # the sandbox's Plane has no limit of its own
             "plane_webhook_secret": SecretStr(f"plane_wh_{secrets.token_hex(16)}"),
             "gitea_url": sandbox.gitea_url,
             "gitea_token": SecretStr(options.gitea_bot_token),

@@ -40,7 +40,7 @@ GROUPS = {
 
 IN_BLOCKS = frozenset(
     {
-        *("plane_url", "plane_workspace", "plane_token", "gitea_url", "gitea_token"),
+        *("plane_url", "plane_workspace", "plane_token", "plane_bot_tokens", "gitea_url", "gitea_token"),
         *("telegram_api_url", "telegram_bot_token", "telegram_chat_id"),
         *("agent_command", "agent_pass_env", "agent_model", "agent_effort", "agent_timeout_s", "agent_idle_timeout_s"),
     }

@@ -1,7 +1,7 @@
 """Everything that Orch keeps in Prefect's server, made and kept as it should be: what `orch up` does before any run."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments.automations import sync_automations
 from deployments.definitions import Code, Definition, Every, read_code, read_definitions
-from deployments.limits import ensure_merge_limit
+from deployments.limits import ensure_merge_limit, ensure_plane_budget
 from deployments.pools import AGENTS, CONTROL, CONTROL_LIMIT, ensure_pool
 from pipeline.projects import Registry
 
@@ -41,9 +41,11 @@ async def register(
     agents_limit: int,
     control_limit: int = CONTROL_LIMIT,
     telegram_block: UUID | None = None,
+    plane_requests_per_minute: int = 0,
+    plane_voices: Collection[str] = (),
     definitions: Sequence[Definition] | None = None,
 ) -> Registered:
-    """Have pools, merge locks, deployments and automations as prefect.yaml and the tables say. Idempotent.
+    """Have pools, merge locks, budgets, deployments and automations as prefect.yaml and the tables say. Idempotent.
 
     Compares first and writes only what differs: a second call changes no id and no timestamp. Deletes no deployment.
     Whether a deployment, schedule, pool, limit or automation is paused is the operator's once it exists. Raises
@@ -54,10 +56,18 @@ async def register(
         for name, limit in ((AGENTS, agents_limit), (CONTROL, control_limit))
     ]
     locks = [(project.merge_limit, await ensure_merge_limit(client, project)) for project in registry.values()]
+    budgets = [
+        await ensure_plane_budget(client, voice, plane_requests_per_minute) for voice in ("", *sorted(plane_voices))
+    ]
     made = [await ensure_deployment(client, definition) for definition in definitions or read_definitions()]
     ids = {deployment.name: deployment.id for deployment in made}
     automations = await sync_automations(client, ids, telegram_block=telegram_block)
-    changes = (*(pool.change for _, pool in pools), *(lock.change for _, lock in locks), *(one.change for one in made))
+    changes = (
+        *(pool.change for _, pool in pools),
+        *(lock.change for _, lock in locks),
+        *(budget.change for budget in budgets),
+        *(one.change for one in made),
+    )
     return Registered(
         deployments=ids,
         changes=(*filter(None, changes), *automations.changes),

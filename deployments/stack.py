@@ -145,6 +145,8 @@ async def _register(settings: Settings) -> Registered:
             agents_limit=settings.max_concurrency,
             control_limit=settings.control_concurrency,
             telegram_block=telegram,
+            plane_requests_per_minute=settings.plane_requests_per_minute,
+            plane_voices=settings.plane_bot_tokens,
         )
 
 

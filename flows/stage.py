@@ -26,7 +26,7 @@ from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, Stal
 from pipeline.model import Answer, Hold, MergeAttempt, WaitKind, WorkItem
 from pipeline.outcomes import Advance, Answered, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.projects import Project
-from pipeline.stages import ROWS, Row, Stage
+from pipeline.stages import ROWS, STREAM, Row, Stage
 from pipeline.store import items, outbox, reactions, waits
 from pipeline.store.leases import Lease
 from tasks import gates, healing, labels, ownership, people, prefect_api, production
@@ -108,7 +108,8 @@ async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work
     except (StaleWrite, LeaseLost) as error:
         return Completed(name="Overtaken", message=str(error))
     except (Unavailable, httpx.HTTPError, ConcurrencySlotAcquisitionError) as error:
-        return await _back_off(root, claimed, run_id, str(error) or repr(error))
+        asked = error.retry_after if isinstance(error, Unavailable) else None
+        return await _back_off(root, claimed, run_id, str(error) or repr(error), asked or 0)
     except (CouldNotRun, Refused, SettingsError) as error:
         await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=not root.project(item.project).self_hosting)
         return Completed(name="Blocked", message=str(error))
@@ -126,10 +127,13 @@ async def _present(run: Run) -> None:
     )
 
 
-async def _back_off(root: Services, claimed: ownership.Claimed, run_id: str, why: str) -> State[None]:
-    """End, and look again later. A human wait that is open stays: its run is replaced by the tick."""
+async def _back_off(root: Services, claimed: ownership.Claimed, run_id: str, why: str, asked_s: float) -> State[None]:
+    """End, and look again later, not before `asked_s` seconds from now.
+
+    A human wait that is open stays: its run is replaced by the tick.
+    """
     try:
-        await root.store.awrite(_wait, root, claimed, run_id, WaitFor(WaitKind.BACK_OFF, why, None))
+        await root.store.awrite(_wait, root, claimed, run_id, WaitFor(WaitKind.BACK_OFF, why, None), asked_s)
     except (StaleWrite, LeaseLost) as error:
         return Completed(name="Overtaken", message=str(error))
     return Completed(name=f"Waiting for {WAITING[WaitKind.BACK_OFF]}", message=why)
@@ -254,7 +258,7 @@ def _roll_back(session: Session, run: Run, back: RollBack) -> None:
         spend=back.role, feedback=back.feedback,
     )  # fmt: skip
     html = run.root.texts("rolled_back", key=moved.key, from_stage=run.item.stage, to_stage=back.to, reason=back.why)
-    reactions.tell(session, moved.key, html, f"back:{moved.id}:{moved.version}", now)
+    reactions.tell(session, moved.key, html, f"back:{moved.id}:{moved.version}", now, voice=STREAM)
     _announce(session, run, moved)
 
 
@@ -267,12 +271,14 @@ def _announce(session: Session, run: Run, moved: WorkItem) -> None:
             "done", key=moved.key, title=moved.title, commit=moved.landed or "", branch=run.project.default_branch
         )
         reactions.say(session, moved.key, html, f"done:{moved.id}", now)
-        reactions.tell(session, moved.key, html, f"done:{moved.id}", now)
+        reactions.tell(session, moved.key, html, f"done:{moved.id}", now, voice=STREAM)
     elif not moved.stage.terminal:
         outbox.enter(session, moved.key, moved.stage, now)
 
 
-def _wait(session: Session, root: Services, claimed: ownership.Claimed, run_id: str, wait: WaitFor) -> None:
+def _wait(
+    session: Session, root: Services, claimed: ownership.Claimed, run_id: str, wait: WaitFor, at_least_s: float = 0
+) -> None:
     """Write the machine's wait; news that came while we looked wakes the item again at once."""
     settings, now = root.settings, root.now()
     item = items.update(session, claimed.item, claimed.lease.token, now)
@@ -284,6 +290,7 @@ def _wait(session: Session, root: Services, claimed: ownership.Claimed, run_id: 
         WaitKind.DEPLOY: settings.deploy_look_again_s,
         WaitKind.MONITOR: root.project(item.project).monitor_interval_s,
     }
+    pause_s = max(look_again.get(wait.kind, settings.ci_look_again_s), at_least_s)
     waits.begin(
         session,
         item,
@@ -294,7 +301,7 @@ def _wait(session: Session, root: Services, claimed: ownership.Claimed, run_id: 
         commit=wait.commit,
         flow_run_id=run_id,
         deadline=now + timedelta(seconds=settings.ci_deadline_s),
-        look_again_at=now + timedelta(seconds=look_again.get(wait.kind, settings.ci_look_again_s)),
+        look_again_at=now + timedelta(seconds=pause_s),
     )
     outbox.status(session, item.key, now)
     if waits.has_news(session, item):

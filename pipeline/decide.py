@@ -221,6 +221,25 @@ def _closed(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> 
     return HoldIt(f"{who} closed the pull request without merging it.", Hold.NEEDS_INPUT)
 
 
+def _card_closed(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> Reaction:
+    """A person's drag to where work ends says neither that the work may be thrown away nor that it has landed."""
+    state = payload.get("state_name") or "a state in which work ends"
+    if item.cancel_requested_at is not None:
+        return Ignore(f"{item.key} is being stopped.")
+    if item.landed is not None:
+        return Ignore(f"{item.key} has landed; Orch goes on to watch production and ends it itself.", tell=True)
+    if item.hold is not None:
+        return Ignore(
+            f"{item.key} is held already; `orch retry {item.key}` lets it go on, `orch stop {item.key}` ends it.",
+            tell=True,
+        )
+    return HoldIt(
+        f"Its card was moved to {state} by hand, but nothing has landed. `orch retry {item.key}` lets it go on, "
+        f"`orch stop {item.key}` ends it.",
+        Hold.NEEDS_INPUT,
+    )
+
+
 _REACTIONS = {
     Signal.START_REQUESTED: _start,
     Signal.APPROVED: _approved,
@@ -233,6 +252,7 @@ _REACTIONS = {
     Signal.REVIEW_SUBMITTED: _review,
     Signal.PR_MERGED: _merged,
     Signal.PR_CLOSED: _closed,
+    Signal.CARD_CLOSED: _card_closed,
 }
 
 

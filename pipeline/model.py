@@ -292,6 +292,33 @@ class TrackerComment:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class TrackerRef:
+    """An issue of the tracker, of whatever project, by its ids."""
+
+    project_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerMember:
+    """Somebody who may work on a tracker project, bots included."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerActivity:
+    """One change of a tracker issue: `field` went from `old` to `new`, in words where it is a state."""
+
+    field: str
+    old: str
+    new: str
+    actor_id: str
+    at: datetime
+
+
 class CiState(StrEnum):
     """The forge's combined word about a commit. `NONE` means that nobody has said anything."""
 

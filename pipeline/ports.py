@@ -28,9 +28,12 @@ from pipeline.model import (
     Rebased,
     Stand,
     TestRun,
+    TrackerActivity,
     TrackerComment,
     TrackerItem,
     TrackerLabel,
+    TrackerMember,
+    TrackerRef,
     TrackerState,
 )
 from pipeline.projects import Project
@@ -67,16 +70,31 @@ class Tracker(Protocol):
         """Move a card."""
         ...
 
-    async def comment(self, project: Project, item_id: str, html: str, *, external_id: str) -> None:
-        """Write a comment once per `external_id`, however often it is called."""
+    async def comment(self, project: Project, item_id: str, html: str, *, external_id: str, voice: str = "") -> None:
+        """Write a comment once per `external_id`, however often it is called, under the bot of `voice` if there is one.
+
+        A voice is a role or `STREAM`, which tells of transitions; without one the shared bot speaks.
+        """
         ...
 
     async def comments(self, project: Project, item_id: str) -> tuple[TrackerComment, ...]:
         """All comments of an issue, oldest first."""
         ...
 
-    async def own_id(self) -> str:
-        """The tracker's user id of the token in use, to tell our own changes apart."""
+    async def blocked_by(self, project: Project, item_id: str) -> tuple[TrackerRef, ...]:
+        """The issues that must be done before this one."""
+        ...
+
+    async def activities(self, project: Project, item_id: str) -> tuple[TrackerActivity, ...]:
+        """What was changed about an issue, oldest first."""
+        ...
+
+    async def members(self, project: Project) -> tuple[TrackerMember, ...]:
+        """Who may work on the project, our bots included."""
+        ...
+
+    async def own_ids(self) -> frozenset[str]:
+        """The tracker's user ids of all tokens in use, to tell our own changes and comments apart from people's."""
         ...
 
 

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
 from pipeline.projects import Registry, load_registry
-from pipeline.stages import Role
+from pipeline.stages import STREAM, Role
 
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -56,6 +56,17 @@ class Settings(BaseSettings):
     plane_web_url: str = Field(default="", description="Plane's address for links. Default: ORCH_PLANE_URL.")
     plane_workspace: str = Field(default="", description="Slug of the Plane workspace.")
     plane_token: SecretStr = Field(default=SecretStr(""), description="Plane API token of Orch's bot user.")
+    plane_bot_tokens: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Tokens of bots that comments are written under, as JSON: a role (`analyst`, `developer` ...) or "
+        "`stream` (transitions) -> token. Without one the shared bot speaks.",
+    )
+    plane_requests_per_minute: int = Field(
+        default=60,
+        ge=0,
+        description="Requests to Plane that all of Orch makes at most in a minute with one token (Plane allows 60, "
+        "service tokens 300); a quarter of them at once. 0 = Orch does not count.",
+    )
     plane_webhook_secret: SecretStr = Field(
         default=SecretStr(""), description="Secret that Plane shows when the webhook is made (`plane_wh_...`)."
     )
@@ -186,6 +197,13 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(float(part) for part in value.replace(",", " ").split())
+
+    @field_validator("plane_bot_tokens")
+    @classmethod
+    def _voices(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        if unknown := sorted(set(value) - {STREAM, *Role}):
+            raise ValueError(f"no role is {', '.join(unknown)}; there are {', '.join([*Role, STREAM])}")
+        return value
 
     @model_validator(mode="after")
     def _lease_outlives_renewal(self) -> Self:

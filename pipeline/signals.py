@@ -23,6 +23,8 @@ class Signal(StrEnum):
     REVIEW_SUBMITTED = "review_submitted"
     PUSHED = "pushed"
     ANSWER_GIVEN = "answer_given"
+    CARD_CLOSED = "card_closed"
+    """A person put the card where work ends, which is no word of theirs to Orch."""
 
     @property
     def event(self) -> str:

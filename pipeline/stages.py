@@ -38,6 +38,10 @@ class Role(StrEnum):
     DEPLOYER = "deployer"
 
 
+STREAM = "stream"
+"""The voice that tells of transitions; every role has a voice of its own name."""
+
+
 class Status(StrEnum):
     """Logical keys of the tracker's states. Projects map their own state names to these."""
 

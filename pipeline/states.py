@@ -39,6 +39,11 @@ SIGNALS: dict[Status, Signal] = {
 }
 """States by which a person speaks to Orch."""
 
+TERMINAL_GROUPS = frozenset({"completed", "cancelled"})
+"""Plane's groups of the states in which work ends, whatever the states are called."""
+
+GROUPS = frozenset({"backlog", "unstarted", "started", *TERMINAL_GROUPS})
+
 KEPT_FOR_PEOPLE = (Status.NEEDS_INPUT, Status.IN_REVIEW, Status.BLOCKED)
 """Showing a stage never overwrites these when a person put them there."""
 
@@ -69,18 +74,29 @@ class StateList:
         """What a card's move means. `KeyError` when the list does not have the state that the card stands in.
 
         Where the card has moved on since, the newer state counts, unless it is one of `ours`, the statuses that Orch
-        itself may just have shown: then nobody has taken the word back that the move was.
+        itself may just have shown: then nobody has taken the word back that the move was. A state that Orch shows is
+        no closing by hand, such as Done while production is watched on a board without Monitoring.
         """
-        told = self._signal_of(change.state_id)
-        if told is None and self.knows(change.moved_to) and change.state_id in {self.id_of(status) for status in ours}:
-            return self._signal_of(change.moved_to)
+        shown = {self.id_of(status) for status in ours}
+        told = self._signal_of(change.state_id, shown)
+        if told is None and self.knows(change.moved_to) and change.state_id in shown:
+            return self._signal_of(change.moved_to, shown)
         return told
 
-    def _signal_of(self, state_id: str) -> Signal | None:
+    def is_terminal(self, state_id: str) -> bool:
+        """Whether work ends in this state: by Plane's group, by the logical key only where the group is unknown."""
+        state = next(state for state in self.states if state.id == state_id)
+        if state.group in GROUPS:
+            return state.group in TERMINAL_GROUPS
+        return self.project.status_of(state.name) in (Status.DONE, Status.CANCELLED)
+
+    def _signal_of(self, state_id: str, shown: Collection[str | None]) -> Signal | None:
         status = self.status(state_id)
         if status is Status.IN_PROGRESS and self.id_of(Status.TO_ANALYSE) == state_id:
             return Signal.START_REQUESTED
-        return SIGNALS.get(status) if status else None
+        if status in SIGNALS:
+            return SIGNALS[status]
+        return Signal.CARD_CLOSED if self.is_terminal(state_id) and state_id not in shown else None
 
 
 class States:

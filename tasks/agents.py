@@ -103,7 +103,8 @@ def _finished(session: Session, item: WorkItem, role: Role, number: int, outcome
         cost=f"{usage.cost_usd:.2f}",
         markup=_links(root, item),
     )
-    reactions.tell(session, item.key, f"{html}\n{root.texts('ignored', why=outcome.sentence)}", f"agent:{number}", now)
+    told = f"{html}\n{root.texts('ignored', why=outcome.sentence)}"
+    reactions.tell(session, item.key, told, f"agent:{number}", now, voice=role)
 
 
 def _links(root: Services, item: WorkItem) -> Markup:

@@ -1,14 +1,15 @@
 """From deliveries to signals: stored first, understood as soon as the project's states are known, then applied."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlmodel import Session, col, select
 
-from pipeline.errors import OrchError, Unavailable
+from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
@@ -20,7 +21,10 @@ from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
 
-AT_ONCE = DECISIONS | {Signal.STOP_REQUESTED}
+UNKNOWN = "unknown to Orch"
+"""Stands for the project of a card that none of the registry's projects has."""
+
+AT_ONCE = DECISIONS | {Signal.STOP_REQUESTED, Signal.CARD_CLOSED}
 """Signals that are applied in the transaction that stores them; the others wake a run that applies them."""
 
 
@@ -35,14 +39,14 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """Who Orch is in the outside systems, so that its own echoes are not taken for people."""
+    """Who Orch is in the outside systems, all of its bots, so that its own echoes are not taken for people."""
 
-    tracker_id: str
+    tracker_ids: frozenset[str]
     forge_login: str
 
 
 class NotYet(Exception):
-    """The project's states or Orch's own accounts are not known yet: nobody can tell what the delivery means."""
+    """Project, card, states or Orch's own accounts are not known yet: nobody can tell what the delivery means."""
 
 
 class ResolvedBefore(Exception):
@@ -63,7 +67,8 @@ def receive(root: Services, delivery: Delivery, body: str, own: Own | None) -> R
 def _receive(session: Session, root: Services, delivery: Delivery, body: str, own: Own | None) -> Received:
     now = root.now()
     entries = [asdict(inbound) for inbound in delivery.signals]
-    known = [entry for entry in delivery.signals if _project(root, entry.project_ref) is not None]
+    # A sender that does not name the project (older versions of Plane) has it looked up later.
+    known = [one for one in delivery.signals if not one.project_ref or _project(root, one.project_ref) is not None]
     if not known:
         return Received(False, f"No project of the registry is {delivery.signals[0].project_ref}.")
     number = inbox.deliver(
@@ -116,13 +121,17 @@ def _understand(
 
 
 def _one(session: Session, root: Services, number: int, entry: InboundSignal, own: Own) -> tuple[str, str]:
+    if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
+        return "", "our own change"
+    if not entry.project_ref:
+        raise NotYet
     project = _project(root, entry.project_ref)
     if project is None:
         return "", f"no project is {entry.project_ref}"
-    if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
-        return "", "our own change"
     key = _item_key(session, project, entry)
     signal = entry.signal or _meaning(session, root, project, entry.state, key)
+    if signal is Signal.START_REQUESTED and key is None and "sequence_id" not in entry.payload:
+        raise NotYet
     if signal is None:
         return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
     if key is None:
@@ -135,7 +144,7 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         item_key=key,
         signal=signal,
         actor=entry.actor or entry.actor_id or "a webhook",
-        payload={**entry.payload, "item_ref": entry.item_ref},
+        payload={**entry.payload, "item_ref": entry.item_ref, **_state_name(root, project, entry.state)},
         now=now,
     )
     consequence = reactions.apply(session, stored, now, root.texts) if signal in AT_ONCE else None
@@ -147,7 +156,7 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
 def _ours(entry: InboundSignal, own: Own) -> bool:
     """Whether Orch itself caught its own change; not asked about CI, which may well report under Orch's user."""
     # Not `actor`: a person's display name in Plane may well be the login of our token in Gitea.
-    return entry.actor_id in (own.tracker_id, own.forge_login)
+    return entry.actor_id in own.tracker_ids or entry.actor_id == own.forge_login
 
 
 def _meaning(
@@ -158,7 +167,18 @@ def _meaning(
     known: StateList | None = root.states.cached(project)
     if known is None or not known.knows(change.state_id):
         raise NotYet
-    return known.signal(change, ours=_shown_by_us(session, key))
+    signal = known.signal(change, ours=_shown_by_us(session, key))
+    if signal is Signal.CARD_CLOSED and (key is None or items.find(session, key) is None):
+        return None  # a card that Orch does not work on
+    return signal
+
+
+def _state_name(root: Services, project: Project, change: StateChange | None) -> dict[str, str]:
+    """The name of the state that a card stands in, from the project's list: older Planes send the bare id."""
+    known = root.states.cached(project)
+    if change is None or known is None:
+        return {}
+    return {"state_name": next((state.name for state in known.states if state.id == change.state_id), "")}
 
 
 def _shown_by_us(session: Session, key: str | None) -> set[Status]:
@@ -218,7 +238,7 @@ def _inbound(entry: Mapping[str, Any]) -> InboundSignal:
 
 async def identify(root: Services) -> Own:
     """Who the configured tokens belong to. Raises `Unavailable` or `Refused`."""
-    return Own(await root.tracker.own_id(), await root.forge.own_login())
+    return Own(await root.tracker.own_ids(), await root.forge.own_login())
 
 
 async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
@@ -229,10 +249,13 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
     """
     moved: list[str] = []
     failed: set[str] = set()
-    for pending in await root.store.aread(inbox.pending):
-        refs = {entry["project_ref"] for entry in pending.inbound}
+    for stored in await root.store.aread(inbox.pending):
+        pending, refs = stored, {entry["project_ref"] for entry in stored.inbound}
         try:
-            hopeless = "" if refs & failed else await _learn(root, pending)
+            hopeless = ""
+            if not refs & failed:
+                pending = await _completed(root, stored)
+                hopeless = await _learn(root, pending)
         except OrchError as error:
             log.info("delivery %s stays pending: %s", pending.id, error)
             failed |= refs
@@ -243,6 +266,24 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
         elif (done := await _resolve_one(root, pending, own)) is not None:
             moved.extend(done.items)
     return tuple(moved)
+
+
+async def _completed(root: Services, pending: inbox.PendingDelivery) -> inbox.PendingDelivery:
+    """The delivery with what its sender has left out about moved cards, read from the tracker."""
+    return replace(pending, inbound=tuple([await _complete(root, entry) for entry in pending.inbound]))
+
+
+async def _complete(root: Services, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    payload = entry["payload"]
+    if not entry.get("state") or (entry["project_ref"] and "sequence_id" in payload):
+        return entry
+    project = _project(root, entry["project_ref"])
+    for candidate in [project] if project else root.projects.values():
+        with contextlib.suppress(Refused):  # another project's card, or one that is gone
+            card = await root.tracker.item(candidate, entry["item_ref"])
+            told = {"sequence_id": card.sequence_id, "title": card.title, "description": card.description}
+            return {**entry, "project_ref": card.project_id, "payload": {**told, **payload}}
+    return {**entry, "project_ref": entry["project_ref"] or UNKNOWN, "payload": {"sequence_id": None, **payload}}
 
 
 async def _learn(root: Services, pending: inbox.PendingDelivery) -> str:

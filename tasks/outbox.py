@@ -62,8 +62,13 @@ async def _comment(root: Services, letter: Letter) -> None:
     tracker_id = letter.payload.get("tracker_id") or (item.tracker_id if item else None)
     if project is None or tracker_id is None:
         raise Refused(f"{letter.item_key} has no project or no card to comment on.")
-    external_id = str(letter.payload["external_id"])
-    await root.tracker.comment(project, str(tracker_id), str(letter.payload["html"]), external_id=external_id)
+    await root.tracker.comment(
+        project,
+        str(tracker_id),
+        str(letter.payload["html"]),
+        external_id=str(letter.payload["external_id"]),
+        voice=str(letter.payload.get("voice", "")),
+    )
 
 
 async def _message(root: Services, letter: Letter) -> None:

@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.stages import Role
 from pipeline.states import States
 from pipeline.store.engine import Store
+from tasks.budget import Budget
 
 BLOCK = "orch"
 """The name of each of Orch's block documents."""
@@ -118,7 +119,7 @@ async def assemble(settings: Settings) -> Services:
     plane, gitea, agent = await asyncio.gather(
         PlaneWorkspace.aload(BLOCK), GiteaServer.aload(BLOCK), CodingAgent.aload(BLOCK)
     )
-    tracker = plane.get_client()
+    tracker = plane.get_client(Budget().admit if settings.plane_requests_per_minute else None)
     messenger = None
     if settings.telegram_bot_token.get_secret_value():
         telegram: TelegramNotification = await TelegramNotification.aload(BLOCK)

@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from pipeline.clients.process import identity, kill_group
 from pipeline.model import ProcessIdentity, WorkItem
-from pipeline.stages import Stage
+from pipeline.stages import STREAM, Stage
 from pipeline.store import evidence, items, journal, leases, outbox, reactions
 from tasks import prefect_api, reverting
 from tasks.services import Services
@@ -123,7 +123,7 @@ def _cancel(session: Session, root: Services, stopped: WorkItem, landed: bool, t
     leases.release(session, item.id, lease.token)
     html = root.texts("cancelled", key=key, title=item.title, stage=item.stage)
     reactions.say(session, key, html, f"cancelled:{item.id}", now)
-    reactions.tell(session, key, html, f"cancelled:{item.id}", now)
+    reactions.tell(session, key, html, f"cancelled:{item.id}", now, voice=STREAM)
     outbox.status(session, moved.key, now)
     return True
 

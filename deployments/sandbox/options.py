@@ -18,6 +18,8 @@ class Options:
 
     workspace: str = "acme"
     plane_bot_token: str = "plane-bot-token"  # noqa: S105  a sandbox has no secrets worth keeping
+    plane_stream_token: str = "plane-stream-token"  # noqa: S105
+    """Of a second bot, under which comments can be written."""
     plane_person_token: str = "plane-person-token"  # noqa: S105
     plane_outsider_token: str = "plane-outsider-token"  # noqa: S105
     gitea_bot_token: str = "gitea-bot-token"  # noqa: S105

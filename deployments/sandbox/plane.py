@@ -11,6 +11,7 @@ from deployments.sandbox.plane_hooks import PlaneHooks
 from deployments.sandbox.plane_payloads import Json
 from deployments.sandbox.plane_state import (
     Card,
+    PlaneActivity,
     PlaneComment,
     PlaneLabel,
     PlaneProject,
@@ -72,14 +73,16 @@ class Plane:
         self._hooks = PlaneHooks(core)
         self._tokens = {
             core.options.plane_bot_token: "pipeline-bot",
+            core.options.plane_stream_token: "stream-bot",
             core.options.plane_person_token: "ada",
             core.options.plane_outsider_token: "eve",
         }
 
     def seed(self) -> None:
-        """The people of a new workspace: the bot, Ada, and Eve who belongs to no project."""
+        """The people of a new workspace: two bots, Ada, and Eve who belongs to no project."""
         self.world.users += [
             PlaneUser(display_name="pipeline-bot", first_name="Pipe", last_name="Line", email="bot@example.com"),
+            PlaneUser(display_name="stream-bot", first_name="Stream", last_name="Bot", email="stream@example.com"),
             PlaneUser(display_name="ada", first_name="Ada", last_name="Admin", email="ada@example.com"),
             PlaneUser(display_name="eve", first_name="Eve", last_name="Else", email="eve@example.com", member=False),
         ]
@@ -174,6 +177,7 @@ class Plane:
                 continue
             setattr(card, name, new)
             self._touch(card, actor)
+            self._note(project, card, actor, name, old, new)
             field = UI_FIELDS.get(name, name) if ui else name
             self._hooks.card("updated", project, card, payloads.activity(actor, field, old, new))
 
@@ -244,6 +248,12 @@ class Plane:
         card.updated_by, card.updated_at = actor.id, now()
         group = next(s.group for s in self.project(card.project).states if s.id == card.state)
         card.completed_at = (card.completed_at or now()) if group == "completed" else None
+
+    def _note(self, project: PlaneProject, card: Card, actor: PlaneUser, field: str, old: object, new: object) -> None:
+        """What Plane writes into its log of activities: states by name."""
+        words = {state.id: state.name for state in project.states} if field == "state" else {}
+        said = [words.get(str(value), str(value)) for value in (old, new)]
+        self.world.activities.append(PlaneActivity(card=card.id, actor=actor.id, field=field, old=said[0], new=said[1]))
 
     def _check(self, project: PlaneProject, fields: Mapping[str, object]) -> None:
         state = fields.get("state")

@@ -74,6 +74,7 @@ class PlaneApi:
                 self._route(item + "/", GET=self._get, PATCH=self._patch, DELETE=self._delete),
                 self._route(item + "/comments/", GET=self._comments, POST=self._comment),
                 self._route(item + "/comments/{comment}/", GET=self._get_comment, PATCH=self._edit_comment),
+                self._route(item + "/activities/", GET=self._activities),
                 self._route(item + "/relations/", GET=self._relations, POST=self._relate),
             ]
         return [*routes, Route("/{path:path}", _elsewhere, methods=["GET", "POST", "PATCH", "PUT", "DELETE"])]
@@ -209,6 +210,11 @@ class PlaneApi:
                 self._plane.edit_comment(one, str(call.fields.get("comment_html", one.comment_html)), call.user)
                 return JSONResponse(payloads.comment(self._plane.world, one, project=card.project))
         raise MISSING
+
+    def _activities(self, call: Call) -> Response:
+        card, world = self._card(call), self._plane.world
+        mine = [one for one in world.activities if one.card == card.id]
+        return _paged(call, [payloads.logged(world, one, project=card.project) for one in mine])
 
     def _relations(self, call: Call) -> Response:
         return JSONResponse(self._relations_of(self._card(call)))

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from deployments.sandbox.plane_state import (
     Card,
+    PlaneActivity,
     PlaneComment,
     PlaneLabel,
     PlaneProject,
@@ -37,6 +38,30 @@ def user(one: PlaneUser) -> Json:
         "avatar": "",
         "avatar_url": None,
         "display_name": one.display_name,
+    }
+
+
+def logged(world: PlaneWorld, one: PlaneActivity, *, project: str) -> Json:
+    """An activity as in an issue's list of them (the fields of Plane CE's API serializer; not recorded)."""
+    return {
+        "id": one.id,
+        "created_at": stamp(one.created_at),
+        "updated_at": stamp(one.created_at),
+        "deleted_at": None,
+        "verb": "updated",
+        "field": one.field,
+        "old_value": one.old,
+        "new_value": one.new,
+        "comment": f"updated the {one.field} to",
+        "attachments": [],
+        "old_identifier": None,
+        "new_identifier": None,
+        "epoch": one.created_at.timestamp(),
+        "project": project,
+        "workspace": world.workspace_id,
+        "issue": one.card,
+        "issue_comment": None,
+        "actor": one.actor,
     }
 
 

@@ -114,6 +114,18 @@ class PlaneWebhook(BaseModel):
     active: bool = True
 
 
+class PlaneActivity(BaseModel):
+    """One change of a card, in words: states and labels by name."""
+
+    id: str = Field(default_factory=new_id)
+    card: str
+    actor: str
+    field: str
+    old: str
+    new: str
+    created_at: datetime = Field(default_factory=now)
+
+
 class PlaneWorld(BaseModel):
     """All that Plane knows."""
 
@@ -122,6 +134,7 @@ class PlaneWorld(BaseModel):
     projects: list[PlaneProject] = Field(default_factory=list)
     cards: list[Card] = Field(default_factory=list)
     comments: list[PlaneComment] = Field(default_factory=list)
+    activities: list[PlaneActivity] = Field(default_factory=list)
     webhooks: list[PlaneWebhook] = Field(default_factory=list)
     rate_limit: int | None = None
     """Requests a minute per key; None = no limit."""

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel, Field
 
+from pipeline.errors import UnreadableDelivery
 from pipeline.inbound.reading import read
 from pipeline.inbound.signature import check_signature, digest, header
 from pipeline.model import Delivery, InboundSignal, StateChange
@@ -20,6 +21,7 @@ _STATE_FIELDS = frozenset({"state", "state_id"})
 class _Envelope(BaseModel):
     event: str
     action: str = ""
+    event_id: str = ""
 
 
 class _Actor(BaseModel):
@@ -40,20 +42,19 @@ class _State(BaseModel):
 
 
 class _Issue(BaseModel):
-    """`data` of an issue event: the whole issue as it was when the delivery was *sent*, not when it changed."""
+    """`data` of an issue event: the whole issue as it was when the delivery was *sent*, not when it changed.
+
+    Older versions send the changed fields only, and the commercial edition spells references `..._id`.
+    """
 
     id: str
-    project: str
-    state: _State | str | None = None
+    project: str = Field(default="", validation_alias=AliasChoices("project", "project_id"))
+    state: _State | str | None = Field(default=None, validation_alias=AliasChoices("state", "state_id"))
     sequence_id: int | None = None
     name: str | None = None
     description_html: str | None = None
     description_stripped: str | None = None
     updated_at: str | None = None
-
-
-class _MovedIssue(_Issue):
-    state: _State | str
 
 
 class _Created(BaseModel):
@@ -68,8 +69,18 @@ class _Updated(BaseModel):
 
 
 class _Moved(BaseModel):
-    data: _MovedIssue
+    data: _Issue
     activity: _Activity
+
+
+class _SecondVersion(BaseModel):
+    """The commercial edition's webhooks, version 2, as far as its documentation says: no `activity`, but what was."""
+
+    event_id: str = ""
+    data: _Issue
+    previous_attributes: dict[str, Any] = {}
+    actor: _Actor | None = None
+    activity: _Activity = _Activity()
 
 
 class _Comment(BaseModel):
@@ -90,7 +101,8 @@ def parse_plane(headers: Mapping[str, str], body: bytes, secret: str) -> Deliver
 
     A card that stands in a state (created there, or moved) gives one signal with `state`; a new comment gives
     `ANSWER_GIVEN` with its `text`. Everything else is ignored with the reason. `actor_id` is Plane's user id, our own
-    bots included: the caller tells them apart.
+    bots included: the caller tells them apart. What an older version does not tell (`project_ref`, and `sequence_id`
+    in the payload) is left empty, to be read from the API.
 
     Raises `BadSignature` before anything of the body is looked at, `UnreadableDelivery` naming what is missing.
     """
@@ -101,7 +113,8 @@ def parse_plane(headers: Mapping[str, str], body: bytes, secret: str) -> Deliver
     return Delivery(
         source=SOURCE,
         event=envelope.event,
-        digest=digest(SOURCE, envelope.event, body),
+        # Version 2 numbers its attempts in the body; what it calls the event stays the same.
+        digest=digest(SOURCE, envelope.event, envelope.event_id.encode() or body),
         signals=signals,
         ignored_because=ignored_because,
     )
@@ -115,6 +128,8 @@ def _understand(envelope: _Envelope, body: bytes) -> tuple[tuple[InboundSignal, 
             return _updated(body)
         case "issue_comment", "created":
             return (_answer(read(_Commented, body, "Plane")),), ""
+        case ("workitem.created" | "workitem.updated") as event, _:
+            return _second_version(event, body)
     return (), f"Nothing follows from Plane's event {envelope.event!r} with action {envelope.action!r}."
 
 
@@ -130,7 +145,21 @@ def _updated(body: bytes) -> tuple[tuple[InboundSignal, ...], str]:
     if field not in _STATE_FIELDS:
         return (), f"Nothing follows from a change of an issue's {field or 'unnamed field'}."
     moved = read(_Moved, body, "Plane")
-    return (_state_signal(moved.data, moved.data.state, moved.activity),), ""
+    state = moved.data.state or _text(moved.activity.new_value)
+    if not state:
+        raise UnreadableDelivery("Plane's delivery cannot be read: field data.state: neither it nor the change tells.")
+    return (_state_signal(moved.data, state, moved.activity),), ""
+
+
+def _second_version(event: str, body: bytes) -> tuple[tuple[InboundSignal, ...], str]:
+    told = read(_SecondVersion, body, "Plane")
+    if event == "workitem.updated" and not _STATE_FIELDS & told.previous_attributes.keys():
+        changed = ", ".join(sorted(told.previous_attributes)[:5]) or "unnamed field"
+        return (), f"Nothing follows from a change of an issue's {changed}."
+    actor = told.actor or told.activity.actor
+    if told.data.state is None or actor is None:
+        return (), f"Plane's event {event!r} does not tell the state and who put the card there; polling will find it."
+    return (_state_signal(told.data, told.data.state, _Activity(field="state", actor=actor)),), ""
 
 
 def _state_signal(issue: _Issue, state: _State | str, activity: _Activity) -> InboundSignal:

@@ -145,10 +145,10 @@ def sent(session: Session, letter_id: int, now: datetime) -> None:
 
 
 def failed(session: Session, letter_id: int, error: str, now: datetime, *, wait_s: float | None = None) -> None:
-    """The letter could not be sent now; it is tried again after a pause."""
+    """The letter could not be sent now; it is tried again after a pause, of `wait_s` seconds at least."""
     row = session.get(OutboxRow, letter_id)
     if row is not None:
-        pause = wait_s if wait_s is not None else BACK_OFF[min(row.tries, len(BACK_OFF) - 1)]
+        pause = max(BACK_OFF[min(row.tries, len(BACK_OFF) - 1)], wait_s or 0)
         row.tries += 1
         row.last_error, row.claimed_until = error[:500], None
         row.not_before = now + timedelta(seconds=pause)

@@ -9,7 +9,7 @@ from pipeline import decide, signals
 from pipeline.messages import Texts, as_comment
 from pipeline.model import Decision, Hold, WorkItem
 from pipeline.signals import Signal
-from pipeline.stages import ROWS, Stage
+from pipeline.stages import ROWS, STREAM, Stage
 from pipeline.store import evidence, inbox, items, leases, outbox, waits
 
 
@@ -92,7 +92,7 @@ def _act(
             outbox.status(session, item.key, now)
             html = texts("done_by_hand", key=item.key, title=item.title, why=why)
             say(session, item.key, html, f"done:{item.id}", now)
-            tell(session, item.key, html, f"done:{item.id}", now)
+            tell(session, item.key, html, f"done:{item.id}", now, voice=STREAM)
         case decide.Stop():
             request_stop(session, item, now)
         case decide.Ignore() | decide.Start():
@@ -130,7 +130,7 @@ def hold(session: Session, item: WorkItem, kind: Hold, why: str, now: datetime, 
     html = texts(kind.value, key=item.key, title=item.title, stage=item.stage, reason=why)
     dedupe = f"{kind}:{item.id}:{item.stage}:{item.visit}:{hash_of(why)}"
     say(session, item.key, html, dedupe, now)
-    tell(session, item.key, html, dedupe, now)
+    tell(session, item.key, html, dedupe, now, voice=STREAM)
     outbox.status(session, item.key, now)
 
 
@@ -147,9 +147,9 @@ def say(session: Session, key: str, html: str, dedupe: str, now: datetime, *, si
     outbox.put(session, outbox.Kind.MESSAGE, key, {"html": html, "silent": silent}, now, dedupe=f"message:{dedupe}")
 
 
-def tell(session: Session, key: str, html: str, dedupe: str, now: datetime) -> None:
-    """A comment on the item's card, once per `dedupe`."""
-    payload = {"html": as_comment(html), "external_id": dedupe}
+def tell(session: Session, key: str, html: str, dedupe: str, now: datetime, *, voice: str = "") -> None:
+    """A comment on the item's card, once per `dedupe`; `voice` is a role, or `STREAM` for what tells of a transition."""
+    payload = {"html": as_comment(html), "external_id": dedupe, "voice": voice}
     outbox.put(session, outbox.Kind.COMMENT, key, payload, now, dedupe=f"comment:{dedupe}")
 
 

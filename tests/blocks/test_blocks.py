@@ -22,7 +22,7 @@ SECRET = SecretStr("s3cret-t0ken")
 def filled() -> list[Block]:
     """One of each, with every field set."""
     return [
-        PlaneWorkspace(url="https://plane.example.org", workspace="acme", token=SECRET),
+        PlaneWorkspace(url="https://plane.example.org", workspace="acme", token=SECRET, bot_tokens={"stream": SECRET}),
         GiteaServer(url="https://git.example.org", token=SECRET),
         TelegramNotification(token=SECRET, chat_id="7", api_url="https://telegram.example.org", silent=True),
         CodingAgent(

@@ -155,6 +155,31 @@ def test_requested_changes_cost_the_developer_an_attempt() -> None:
     assert reaction == Back(Stage.DEVELOPMENT, "bob requested changes on the pull request.", Role.DEVELOPER)
 
 
+@pytest.mark.parametrize("stage", WORKED)
+def test_a_card_that_was_closed_by_hand_holds_its_item_and_asks(stage: Stage) -> None:
+    reaction = react(Standing(item(stage)), Signal.CARD_CLOSED, state_name="Done")
+    assert isinstance(reaction, HoldIt)
+    assert reaction.kind is Hold.NEEDS_INPUT
+    assert reaction.why.startswith("Its card was moved to Done by hand, but nothing has landed.")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"landed": TIP}, True),
+        ({"hold": Hold.ESCALATED}, True),
+        ({"hold": Hold.BLOCKED}, True),
+        ({"cancel_requested_at": NOW}, False),
+    ],
+)
+def test_a_closed_card_changes_nothing_where_a_person_or_production_is_waited_for_already(
+    more: dict[str, object], told: bool
+) -> None:
+    reaction = react(Standing(item(Stage.DEPLOY, **more)), Signal.CARD_CLOSED)
+    assert isinstance(reaction, Ignore)
+    assert reaction.tell is told
+
+
 def test_stop_wins_at_every_stage_that_is_worked() -> None:
     assert {react(Standing(item(stage)), Signal.STOP_REQUESTED) for stage in WORKED} == {Stop()}
 

@@ -124,6 +124,54 @@ def test_on_a_small_board_no_state_but_in_progress_asks_for_anything() -> None:
     assert [arrives(board(*BASIC), name) for name in BASIC] == [None, Signal.START_REQUESTED, None, None]
 
 
+# --- cards that a person puts where work ends
+
+
+def grouped(**groups: str) -> StateList:
+    """A board whose states have these groups; underscores in the names stand for spaces."""
+    named = {name.replace("_", " "): group for name, group in groups.items()}
+    return StateList(PROJECT, tuple(TrackerState(f"id of {n}", n, g) for n, g in named.items()), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "closes"),
+    [
+        ("Shipped", "completed", True),
+        ("Won't do", "cancelled", True),
+        ("Done", "completed", True),
+        ("Done", "started", False),
+        ("Done", "", True),
+        ("Cancelled", "somebody's own", True),
+        ("Shipped", "", False),
+        ("Stop", "cancelled", False),
+        ("Rejected", "cancelled", False),
+        ("Backlog", "backlog", False),
+    ],
+)
+def test_a_states_group_tells_whether_work_ends_there_and_its_name_only_without_one(
+    name: str, group: str, closes: bool
+) -> None:
+    states = grouped(**{name: group})
+    assert (arrives(states, name) is Signal.CARD_CLOSED) is closes
+
+
+@pytest.mark.parametrize("shown", [Status.DONE, Status.MONITORING])
+def test_where_orch_itself_shows_done_nobody_has_closed_the_card(shown: Status) -> None:
+    states = grouped(In_Progress="started", Done="completed", Cancelled="cancelled")
+    done = StateChange("id of Done", "Done", "completed")
+    assert states.signal(done, ours=[shown]) is None
+    assert states.signal(done, ours=[Status.DEVELOPMENT]) is Signal.CARD_CLOSED
+
+
+def test_a_card_that_was_closed_and_shown_anew_since_was_closed_all_the_same() -> None:
+    states = grouped(In_Progress="started", Done="completed")
+    change = StateChange("id of In Progress", "In Progress", "started", "id of Done")
+    assert states.signal(change, ours=[Status.DEVELOPMENT]) is Signal.START_REQUESTED  # a board without To Analyse
+    full = grouped(To_Analyse="unstarted", In_Progress="started", Done="completed")
+    assert full.signal(change, ours=[Status.DEVELOPMENT]) is Signal.CARD_CLOSED
+    assert full.signal(change) is None
+
+
 # --- how long a list is good
 
 

@@ -231,7 +231,9 @@ def _empty_database() -> bytes:
 
 def services_of(settings: Settings, store: Store) -> ClockedServices:
     """What `tasks.services.assemble` makes, from the settings alone."""
-    tracker = PlaneClient(settings.plane_url, settings.plane_workspace, settings.plane_token)
+    tracker = PlaneClient(
+        settings.plane_url, settings.plane_workspace, settings.plane_token, voices=settings.plane_bot_tokens
+    )
     agent = CodingAgent(command=list(settings.agent_command))
     clock = Clock()
     return ClockedServices(

@@ -1,25 +1,27 @@
 """Deliveries are stored first and understood as soon as that is possible; only then does anything follow."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
 from pipeline.errors import Unavailable
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
-from pipeline.model import WaitKind
+from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAIT_ANSWERED, Signal
 from pipeline.stages import Stage
-from pipeline.store import inbox, outbox, waits
+from pipeline.store import inbox, outbox, reactions, waits
 from tasks.inbox import Own, Received, identify, receive, resolve, resolve_pending
 from tasks.outbox import deliver
 from tests.support.hooks import gitea_headers, gitea_status, plane_commented, plane_headers, plane_moved
 from tests.support.services import Desk, open_desk
 
-OWN = Own("bot-id", "orch-bot")
+OWN = Own(frozenset({"bot-id"}), "orch-bot")
 NEW_STATE = "5e1f2a00-0000-4000-8000-000000000000"
 
 
@@ -183,12 +185,59 @@ def test_a_state_that_means_nothing_leads_to_nothing(desk: Desk) -> None:
     assert (desk.signals, desk.letters) == ([], [])
 
 
+# --- a card that a person puts where work ends
+
+
+@pytest.mark.parametrize("state", ["Done", "Cancelled"])
+async def test_a_card_dragged_to_the_end_by_hand_holds_its_item_and_asks_once(desk: Desk, state: str) -> None:
+    card = desk.card()
+    item = desk.item(Stage.REVIEW, card)
+    for _ in range(2):
+        plane_says(desk, plane_moved(desk, card, state))
+    held = desk.again(item)
+    assert (held.stage, held.hold) == (Stage.REVIEW, Hold.NEEDS_INPUT)
+    assert held.hold_reason.startswith(f"Its card was moved to {state} by hand, but nothing has landed.")
+    assert [row.kind for row in desk.letters].count(outbox.Kind.MESSAGE) == 1
+    await deliver(desk.root)
+    assert desk.sandbox.card(card.key).state == "Needs Input"
+
+
+def test_our_own_move_to_done_holds_nothing(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(Stage.DEPLOY, card)
+    assert plane_says(desk, plane_moved(desk, card, "Done", actor_id="bot-id")).note == "our own change"
+    assert desk.again(item).hold is None
+
+
+def test_a_done_item_stays_done_when_its_card_is_dragged_there_again(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.move(desk.item(Stage.DEPLOY, card), Stage.DONE)
+    assert plane_says(desk, plane_moved(desk, card, "Done")).note == "state Done asks for nothing"
+    assert (desk.again(item).stage, desk.again(item).hold, desk.signals) == (Stage.DONE, None, [])
+
+
+def test_a_card_that_orch_does_not_work_on_may_be_put_anywhere(desk: Desk) -> None:
+    assert plane_says(desk, plane_moved(desk, desk.card(), "Done")).note == "state Done asks for nothing"
+    assert (desk.signals, desk.letters) == ([], [])
+
+
+def test_to_analyse_at_a_later_stage_changes_nothing_and_says_so(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(Stage.REVIEW, card)
+    plane_says(desk, plane_moved(desk, card, "To Analyse"))
+    [stored] = desk.store.read(inbox.unconsumed)
+    desk.store.write(reactions.apply, stored, desk.clock.now, desk.root.texts)
+    assert desk.again(item).stage is Stage.REVIEW
+    [comment] = [row.payload["html"] for row in desk.letters if row.kind == outbox.Kind.COMMENT]
+    assert comment == f"<p>{card.key} is past analysis already, at review; nothing was started.</p>"
+
+
 # --- who speaks
 
 
 @pytest.mark.parametrize("body", [plane_moved, plane_commented])
 def test_our_own_changes_come_back_as_echoes_and_are_ignored(desk: Desk, body: Callable[..., bytes]) -> None:
-    assert plane_says(desk, body(desk, desk.card(), "To Analyse", actor_id=OWN.tracker_id)).note == "our own change"
+    assert plane_says(desk, body(desk, desk.card(), "To Analyse", actor_id="bot-id")).note == "our own change"
     assert (desk.signals, desk.letters) == ([], [])
 
 
@@ -196,9 +245,24 @@ def test_a_person_in_plane_who_is_called_like_our_token_in_gitea_is_heard(desk: 
     assert plane_says(desk, plane_moved(desk, desk.card(), "To Analyse", actor=OWN.forge_login)).items != ()
 
 
+async def test_every_one_of_our_bots_is_known_and_none_of_them_counts_as_a_person(
+    sandbox: SandboxClient, tmp_path: Path
+) -> None:
+    bots = {"developer": SecretStr(sandbox.options.plane_stream_token), "stream": SecretStr("plane_api_revoked")}
+    async with open_desk(sandbox, tmp_path, plane_bot_tokens=bots) as desk:
+        own = await identify(desk.root)
+        assert len(own.tracker_ids) == 2
+        card = desk.card()
+        desk.asks(desk.item(card=card), WaitKind.ANSWER)
+        for bot in own.tracker_ids:
+            assert plane_says(desk, plane_commented(desk, card, "I am done", actor_id=bot), own).note == (
+                "our own change"
+            )
+
+
 async def test_who_we_are_is_asked_of_both_neighbours(cold: Desk) -> None:
     bot = cold.sandbox.plane_api().get("../../users/me/").json()["id"]
-    assert await identify(cold.root) == Own(bot, "orch-bot")
+    assert await identify(cold.root) == Own(frozenset({bot}), "orch-bot")
 
 
 # --- CI
@@ -242,8 +306,30 @@ async def test_a_delivery_that_comes_before_the_states_are_known_is_resolved_onc
     assert await resolve_pending(cold.root, OWN) == ()
 
 
+@pytest.mark.parametrize("untold", [["sequence_id", "name"], ["sequence_id", "name", "project"]])
+async def test_what_an_older_plane_does_not_tell_is_read_from_it(desk: Desk, untold: list[str]) -> None:
+    card = desk.card()
+    body = json.loads(plane_moved(desk, card, "To Analyse"))
+    for field in untold:
+        del body["data"][field]
+    assert plane_says(desk, json.dumps(body).encode()).stored
+    assert desk.signals == []
+    assert await resolve_pending(desk.root, OWN) == (card.key,)
+    [signal] = desk.signals
+    assert (signal.signal, signal.item_key, signal.payload["title"]) == ("start_requested", card.key, card.title)
+
+
+async def test_a_card_of_no_project_of_ours_is_given_up(desk: Desk) -> None:
+    body = json.loads(plane_moved(desk, desk.card(), "To Analyse"))
+    body["data"] = {"id": NEW_STATE, "state": body["data"]["state"]["id"]}
+    plane_says(desk, json.dumps(body).encode())
+    assert await resolve_pending(desk.root, OWN) == ()
+    assert [row.note for row in desk.deliveries] == ["no project is unknown to Orch"]
+    assert desk.store.read(inbox.pending) == []
+
+
 async def test_a_delivery_that_comes_before_we_know_ourselves_is_judged_later(desk: Desk) -> None:
-    body = plane_moved(desk, desk.card(), "To Analyse", actor_id=OWN.tracker_id)
+    body = plane_moved(desk, desk.card(), "To Analyse", actor_id="bot-id")
     assert plane_says(desk, body, own=None).stored
     assert desk.signals == []
     await resolve_pending(desk.root, OWN)

@@ -37,7 +37,7 @@ def person_moves(desk: Desk, item: WorkItem, state: str) -> None:
     body = plane_moved(desk, desk.sandbox.card(item.key), state)
     secret = desk.settings.plane_webhook_secret.get_secret_value()
     delivery = parse_plane(plane_headers(desk.settings, body), body, secret)
-    assert receive(desk.root, delivery, body.decode(), Own("bot-id", "orch-bot")).stored
+    assert receive(desk.root, delivery, body.decode(), Own(frozenset({"bot-id"}), "orch-bot")).stored
 
 
 def events(desk: Desk) -> list[str]:

@@ -82,7 +82,20 @@ async def test_a_comment_written_twice_is_there_once(
     await plane.comment(project, item, "<p>Done &amp; dusted</p>", external_id="run-1")
     comments = await plane.comments(project, item)
     assert [comment.text for comment in comments] == ["a person's", "Done & dusted"]
-    assert comments[1].actor_id == await plane.own_id() != comments[0].actor_id
+    own = await plane.own_ids()
+    assert (comments[0].actor_id in own, comments[1].actor_id in own) == (False, True)
+
+
+async def test_activities_tell_states_by_name_oldest_first(
+    plane: PlaneClient, sandbox: SandboxClient, project: Project
+) -> None:
+    key = sandbox.create_card("Move me twice")
+    sandbox.move_card(key, "To Analyse")
+    sandbox.move_card(key, "Stop")
+    moves = [one for one in await plane.activities(project, sandbox.card(key).id) if one.field == "state"]
+    assert [(one.old, one.new) for one in moves] == [("Backlog", "To Analyse"), ("To Analyse", "Stop")]
+    people = {member.id: member.name for member in await plane.members(project)}
+    assert [people[one.actor_id] for one in moves] == ["ada", "ada"]
 
 
 async def test_the_same_external_id_on_another_card_is_another_comment(

@@ -1,7 +1,9 @@
 """Plane's API against recorded answers of a real server."""
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,10 @@ from pydantic import SecretStr
 
 from pipeline.clients.plane import PlaneClient
 from pipeline.errors import Missing, Refused, Unavailable
+from pipeline.model import TrackerMember, TrackerRef
 from pipeline.projects import Project
 
+CAPTURES = Path(__file__).parents[2] / "captures"
 ITEM = "041af837-e08c-4830-bcb7-5018a5c92fc3"
 WORKSPACE = "/api/v1/workspaces/acme"
 FOLDER = f"{WORKSPACE}/projects/581ad294-072b-42fc-80a9-52449faee928"
@@ -142,7 +146,126 @@ async def test_comments_come_oldest_first_as_text(plane: PlaneClient, replay: An
 
 async def test_the_tokens_own_user_is_known(plane: PlaneClient, replay: Any) -> None:
     replay.recorded("plane/api-users-me")
-    assert await plane.own_id() == "73255328-4a94-47df-8df9-fec7e850cd54"
+    assert await plane.own_ids() == {"73255328-4a94-47df-8df9-fec7e850cd54"}
+
+
+async def test_labels_are_read_by_name(plane: PlaneClient, replay: Any, project: Project) -> None:
+    recording = replay.recorded("plane/api-labels-list")["json"]
+    labels = await plane.labels(project)
+    assert [(label.id, label.name) for label in labels] == [(one["id"], one["name"]) for one in recording["results"]]
+    assert labels
+
+
+async def test_what_blocks_an_issue_is_read_from_its_relations(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    replay.recorded("plane/api-relations-get")
+    assert await plane.blocked_by(project, ITEM) == (
+        TrackerRef("581ad294-072b-42fc-80a9-52449faee928", "58228c7e-f970-47bd-a46b-18a1a1358d8d"),
+    )
+
+
+async def test_members_come_as_a_bare_list(plane: PlaneClient, replay: Any, project: Project) -> None:
+    replay.recorded("plane/api-members-project")
+    assert await plane.members(project) == (
+        TrackerMember("73255328-4a94-47df-8df9-fec7e850cd54", "pipeline-bot"),
+        TrackerMember("c32b02ce-b634-425a-bbef-fb8bbb8cb428", "ada"),
+    )
+
+
+@pytest.mark.parametrize("name", ["plane/api-patch-state_id-ignored", "plane/api-patch-labels-list"])
+async def test_an_answer_to_a_change_is_an_answer_whatever_else_it_tells(
+    plane: PlaneClient, replay: Any, project: Project, name: str
+) -> None:
+    replay.recorded(name)
+    await plane.set_state(project, ITEM, "s")
+    assert [call.body for call in replay.calls] == [{"state": "s"}]
+
+
+async def test_a_list_past_its_end_is_empty(plane: PlaneClient, replay: Any, project: Project) -> None:
+    replay.recorded("plane/api-work-items-list-last")
+    assert await plane.items(project) == ()
+
+
+async def test_a_list_that_never_ends_is_left_at_its_first_empty_page(
+    plane: PlaneClient, replay: Any, project: Project
+) -> None:
+    page = {"results": [], "next_page_results": True}
+    for number in range(3):
+        replay.on("GET", f"{FOLDER}/labels/", 200, page | {"next_cursor": f"100:{number + 1}:0"})
+    assert await plane.labels(project) == ()
+    assert len(replay.calls) == 1
+
+
+@pytest.mark.parametrize("name", ["api-work-item-get-expand", "api-work-item-by-sequence"])
+async def test_an_expanded_answer_that_was_not_asked_for_is_named_and_not_misread(
+    plane: PlaneClient, replay: Any, project: Project, name: str
+) -> None:
+    replay.recorded(f"plane/{name}")
+    replay.on("GET", f"{FOLDER}/work-items/{ITEM}/", 200, next(iter(replay.replies.values()))[0].body)
+    with pytest.raises(Unavailable, match="state: Input should be a valid string"):
+        await plane.item(project, ITEM)
+
+
+async def test_too_many_requests_say_when_to_come_back(plane: PlaneClient, replay: Any, project: Project) -> None:
+    recording = replay.recorded("plane/api-err-429")
+    replay.on("GET", f"{FOLDER}/states/", 429, recording["json"], **{"Retry-After": "59"})
+    with pytest.raises(Unavailable, match="RATE_LIMIT_EXCEEDED") as raised:
+        await plane.states(project)
+    assert (raised.value.status, raised.value.retry_after) == (429, 59)
+
+
+def test_every_recorded_answer_is_read_here() -> None:
+    source = Path(__file__).read_text()
+    names = [path.stem for path in (CAPTURES / "plane").glob("api-*.json")]
+    assert [name for name in names if name not in source] == []
+
+
+# --- voices and budgets
+
+
+async def test_a_comment_has_the_token_of_its_voice_and_everything_else_the_shared_one(
+    replay: Any, project: Project
+) -> None:
+    path = f"{FOLDER}/work-items/{ITEM}/comments/"
+    replay.on("POST", path, 201, {})
+    replay.on("PATCH", f"{FOLDER}/work-items/{ITEM}/", 200, {})
+    voices = {"stream": SecretStr("streams"), "tester": SecretStr("")}
+    async with PlaneClient(replay.url, "acme", SecretStr("shared"), voices=voices) as plane:
+        for voice in ("stream", "tester", ""):
+            await plane.comment(project, ITEM, "x", external_id="1", voice=voice)
+        await plane.set_state(project, ITEM, "s")
+    assert [call.headers["x-api-key"] for call in replay.calls] == ["streams", "shared", "shared", "shared"]
+
+
+@pytest.mark.parametrize(("status", "keys"), [(401, 2), (403, 2), (404, 1), (422, 1)])
+async def test_a_bot_that_is_not_let_in_has_its_comment_written_by_the_shared_one(
+    replay: Any, project: Project, status: int, keys: int
+) -> None:
+    path = f"{FOLDER}/work-items/{ITEM}/comments/"
+    replay.on("POST", path, status, {"error": "no"})
+    replay.on("POST", path, 201, {})
+    voices = {"stream": SecretStr("streams")}
+    async with PlaneClient(replay.url, "acme", SecretStr("shared"), voices=voices) as plane:
+        with nullcontext() if keys == 2 else pytest.raises(Refused):
+            await plane.comment(project, ITEM, "x", external_id="1", voice="stream")
+    assert [call.headers["x-api-key"] for call in replay.calls] == ["streams", "shared"][:keys]
+
+
+async def test_each_request_is_admitted_under_the_name_of_its_token(replay: Any, project: Project) -> None:
+    admitted: list[str] = []
+
+    async def admit(voice: str) -> None:
+        admitted.append(voice)
+
+    replay.recorded("plane/api-users-me")
+    voices = {"stream": SecretStr("streams")}
+    async with PlaneClient(replay.url, "acme", SecretStr("shared"), voices=voices, admit=admit) as plane:
+        await plane.own_ids()
+    assert admitted == ["", "stream"]
+
+
+# --- refusals
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What Plane's deliveries mean, each recording of a real server included."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -131,12 +132,69 @@ def test_a_new_issue_that_does_not_tell_its_state_is_ignored() -> None:
     assert delivery.ignored_because.startswith("The new issue's state is not told")
 
 
-@pytest.mark.parametrize("field", ["id", "project", "state"])
-def test_a_missing_field_is_named(field: str) -> None:
+def test_a_missing_id_is_named() -> None:
     body = moved()
-    del body["data"][field]
-    with pytest.raises(UnreadableDelivery, match=rf"data\.{field}"):
+    del body["data"]["id"]
+    with pytest.raises(UnreadableDelivery, match=r"data\.id"):
         parse(body)
+
+
+def test_a_state_that_neither_the_issue_nor_the_change_tells_is_named() -> None:
+    body = moved(state=None)
+    body["activity"]["new_value"] = None
+    with pytest.raises(UnreadableDelivery, match=r"data\.state"):
+        parse(body)
+
+
+@pytest.mark.parametrize("field", ["state", "state_id"])
+def test_of_an_older_version_that_sends_the_changed_fields_only_the_rest_is_left_open(field: str) -> None:
+    activity = {"field": field, "new_value": "s", "actor": {"id": "u"}}
+    for data in ({"id": "i"}, {"id": "i", "state": "s"}, {"id": "i", "state_id": "s"}):
+        (signal,) = parse({"event": "issue", "action": "updated", "data": data, "activity": activity}).signals
+        assert (signal.project_ref, signal.item_ref) == ("", "i")
+        assert signal.state == StateChange("s", "", "", "s")
+        assert signal.payload == {"field": field}
+
+
+def second(event: str = "workitem.updated", **more: Any) -> dict[str, Any]:
+    """A webhook of version 2, as Plane's documentation describes it."""
+    data = {"id": "i", "project_id": "p", "state_id": "s", "sequence_id": 7, "name": "Spin"}
+    return {
+        "event": event, "event_id": "e", "delivery_id": "d", "data": data,
+        "previous_attributes": {"state_id": "before"}, "actor": {"id": "u", "display_name": "ada"}, **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("event", ["workitem.created", "workitem.updated"])
+def test_the_commercial_editions_second_version_tells_of_states(event: str) -> None:
+    (signal,) = parse(second(event)).signals
+    assert (signal.project_ref, signal.item_ref, signal.actor_id) == ("p", "i", "u")
+    assert signal.state == StateChange("s", "", "")
+    assert (signal.payload["sequence_id"], signal.payload["title"]) == (7, "Spin")
+
+
+def test_an_attempt_of_the_second_version_is_known_by_its_event() -> None:
+    again, other = parse(second(delivery_id="another")).digest, parse(second(event_id="another")).digest
+    assert parse(second()).digest == again != other
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (second(previous_attributes={"name": "Spin"}), "Nothing follows from a change of an issue's name."),
+        (second(previous_attributes={}), "Nothing follows from a change of an issue's unnamed field."),
+        (second(actor=None), "polling will find it"),
+        (second(data={"id": "i", "project_id": "p"}), "polling will find it"),
+        (second("workitem.comment.created"), "Plane's event 'workitem.comment.created'"),
+        (second("workitem.deleted"), "Plane's event 'workitem.deleted'"),
+    ],
+)
+def test_what_the_second_version_does_not_tell_clearly_is_ignored_with_the_reason(
+    body: dict[str, Any], reason: str
+) -> None:
+    delivery = parse(body)
+    assert delivery.signals == ()
+    assert reason in delivery.ignored_because
 
 
 def test_an_update_that_does_not_tell_what_changed_is_not_guessed_at() -> None:
@@ -169,7 +227,10 @@ DATA = st.fixed_dictionaries(
     ),
 )
 EVENTS = st.fixed_dictionaries(
-    {"event": st.sampled_from(["issue", "issue_comment", "page"]), "action": st.sampled_from(["created", "updated"])},
+    {
+        "event": st.sampled_from(["issue", "issue_comment", "page", "workitem.updated"]),
+        "action": st.sampled_from(["created", "updated"]),
+    },
     optional={"data": DATA | JSON, "activity": st.fixed_dictionaries({"field": JSON}, optional={"actor": JSON}) | JSON},
 )
 
@@ -187,3 +248,61 @@ def test_no_body_raises_anything_but_unreadable(body: bytes) -> None:
 def test_no_headers_raise_anything_but_a_bad_signature(headers: dict[str, str], body: bytes, secret: str) -> None:
     with pytest.raises(BadSignature):
         parse_plane(headers, body, secret)
+
+
+RECORDED = [
+    base64.b64decode(json.loads(path.read_text())["body_b64"])
+    for path in sorted(CAPTURES.glob("[0-9]*.json"))
+    if path.stem not in NEVER_SENT
+]
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something stands in a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at] * bool(at) + [place for key, inner in inside for place in places(inner, (*at, key))]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A recorded delivery in which some things are taken out or something else."""
+    body = json.loads(draw(st.sampled_from(RECORDED)))
+    for _ in range(draw(st.integers(1, 3))):
+        *way, last = draw(st.sampled_from(places(body) or [("event",)]))
+        there = body
+        for key in way:
+            there = there[key]
+        if draw(st.booleans()) and isinstance(there, dict):
+            del there[last]
+        else:
+            there[last] = draw(JSON)
+    return json.dumps(body).encode()
+
+
+@given(body=mutated())
+def test_a_recording_that_was_tampered_with_is_understood_ignored_or_unreadable(body: bytes) -> None:
+    try:
+        delivery = parse(body)
+    except UnreadableDelivery:
+        return
+    assert bool(delivery.signals) != bool(delivery.ignored_because)
+    for signal in delivery.signals:
+        assert (signal.signal is None) != (signal.state is None)
+        json.dumps(signal.payload).encode()
+
+
+@given(body=st.sampled_from(RECORDED), at=st.integers(0), flip=st.integers(1, 255), of_signature=st.booleans())
+def test_one_other_byte_in_the_body_or_the_signature_and_nothing_is_believed(
+    body: bytes, at: int, flip: int, of_signature: bool
+) -> None:
+    def spoilt(raw: bytes) -> bytes:
+        where = at % len(raw)
+        return raw[:where] + bytes([raw[where] ^ flip]) + raw[where + 1 :]
+
+    signature = sign(body, SECRET)
+    if of_signature:
+        signature = spoilt(signature.encode()).decode("latin-1")
+    else:
+        body = spoilt(body)
+    with pytest.raises(BadSignature):
+        parse_plane({"X-Plane-Signature": signature}, body, SECRET)
