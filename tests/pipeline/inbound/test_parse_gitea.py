@@ -133,6 +133,33 @@ def test_the_payload_carries_what_the_pipeline_needs(
     assert parse_gitea(recording.headers, recording.body, SECRET).signals[0].payload == expected
 
 
+@pytest.mark.parametrize(
+    "action", ["opened", "reopened", "edited", "synchronized", "assigned", "label_updated", "reviewed"]
+)
+def test_what_happens_to_an_open_pull_request_leads_to_nothing(action: str) -> None:
+    body = closed() | {"action": action}
+    assert parse("pull_request", body).ignored_because == f"Nothing follows from a pull request that is {action}."
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *("create", "delete", "fork", "issues", "issue_assign", "issue_label", "issue_milestone", "issue_comment"),
+        *("pull_request_assign", "pull_request_label", "pull_request_milestone", "pull_request_comment"),
+        *("pull_request_review_comment", "pull_request_review_request", "pull_request_sync"),
+        *("wiki", "repository", "release", "package", "workflow_run", "workflow_job", "an event of the future"),
+    ],
+)
+@pytest.mark.parametrize("body", [closed(), {}, [], "text"])
+def test_every_other_event_leads_to_nothing_whatever_its_body(event: str, body: Any) -> None:
+    assert parse(event, body).ignored_because == f"Nothing follows from Gitea's event {event!r}."
+
+
+def test_who_closed_a_pull_request_and_into_what_it_was_is_told() -> None:
+    (signal,) = parse("pull_request", closed(base={"ref": "release"})).signals
+    assert signal.payload == {"number": 3, "base": "release", "closed_by": "ada"}
+
+
 @pytest.mark.parametrize("after", ["0" * 40, "0" * 64])
 def test_a_deleted_branch_is_not_a_push(after: str) -> None:
     push = {"ref": "refs/heads/x", "before": "a", "after": after, "pusher": {"login": "ada"}}
@@ -147,10 +174,16 @@ def test_a_pull_request_closed_by_the_deletion_of_its_branch_keeps_the_branchs_n
 
 
 @pytest.mark.parametrize("repo", [None, {"full_name": "mallory/widgets"}])
-def test_a_pull_request_of_a_fork_says_nothing_about_our_branches(repo: dict[str, str] | None) -> None:
-    body = closed()
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_review_rejected", "pull_request_review_approved"])
+def test_a_pull_request_of_a_fork_says_nothing_about_our_branches(repo: dict[str, str] | None, event: str) -> None:
+    body = closed() | {"review": {"type": event}}
     body["pull_request"]["head"]["repo"] = repo
-    assert parse("pull_request", body).ignored_because == "Pull request #3 comes from another repository."
+    assert parse(event, body).ignored_because == "Pull request #3 comes from another repository."
+
+
+def test_a_repository_is_the_same_however_its_name_is_written() -> None:
+    body = closed() | {"repository": {"full_name": "ACME/Widgets"}}
+    assert parse("pull_request", body).signals[0].signal is Signal.PR_CLOSED
 
 
 def test_a_finished_status_names_its_commit() -> None:
