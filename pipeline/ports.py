@@ -147,7 +147,8 @@ class Forge(Protocol):
     async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
         """Land by the forge's own fast-forward-only merge of pull request `number` whose head must be `commit`.
 
-        None when this forge or repository has no such merge style: the caller then pushes. Not verified here.
+        None when this forge or repository has no such merge style, and the pull request is open with that head: the
+        caller then pushes. Not verified here.
         """
         ...
 

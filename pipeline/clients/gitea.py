@@ -216,14 +216,18 @@ class GiteaClient(HttpClient):
     async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
         """Land by Gitea's fast-forward-only merge, which moves the base to exactly the pull request's head. Idempotent.
 
-        None when the repository does not offer that style, or Gitea is older than 1.22 and has none. `MovedOn.found` is
-        the base branch's commit when the base moved, else the pull request's new head. Raises `Refused` for a pull
-        request that was closed unmerged.
+        None when the repository does not offer that style, or Gitea is older than 1.22 and has none; the pull request
+        is open then, with `commit` as its head. `MovedOn.found` is the base branch's commit when the base moved, else
+        the pull request's new head. Raises `Refused` for a pull request that was closed unmerged.
         """
         repository = (await self._http.call("GET", _repository(project))).read(RepositoryAnswer)
-        if not repository.allow_fast_forward_only_merge:
-            return None
-        return await gitea_landing.fast_forward(self._http, _repository(project), number=number, commit=commit)
+        return await gitea_landing.fast_forward(
+            self._http,
+            _repository(project),
+            number=number,
+            commit=commit,
+            offered=repository.allow_fast_forward_only_merge,
+        )
 
     async def mark_landed(self, project: Project, *, number: int, commit: str) -> None:
         """After a push landed `commit`: mark the pull request merged by hand, else close it with a comment. Idempotent.

@@ -23,11 +23,11 @@ async def read_pull(http: HttpApi, repository: str, number: int) -> PullAnswer:
 
 
 async def fast_forward(
-    http: HttpApi, repository: str, *, number: int, commit: str
+    http: HttpApi, repository: str, *, number: int, commit: str, offered: bool
 ) -> Landed | MovedOn | Protected | None:
     """Merge pull request `number` fast-forward only, if its head is `commit`. See `GiteaClient.fast_forward`."""
     before = _settled(await read_pull(http, repository, number), commit)
-    if before is not None:
+    if before is not None or not offered:
         return before
     answer = await _merge(http, repository, number, {"Do": _FAST_FORWARD, "head_commit_id": commit})
     if isinstance(answer, Answer) and answer.good:

@@ -188,8 +188,27 @@ async def test_the_tokens_own_login_is_known(gitea: GiteaClient, replay: Any) ->
 
 async def test_a_gitea_before_1_22_has_no_fast_forward_merge(gitea: GiteaClient, replay: Any, project: Project) -> None:
     replay.recorded("gitea/api-get-repo")
+    replay.recorded("gitea/api-get-pull-open")
     assert await gitea.fast_forward(project, number=1, commit=COMMIT) is None
-    assert replay.made() == [("GET", REPO)]
+    assert replay.made() == [("GET", REPO), ("GET", f"{REPO}/pulls/1")]
+
+
+@pytest.mark.parametrize(
+    ("pull", "expected"),
+    [
+        ({"state": "closed", "merged": True, "merge_commit_sha": COMMIT}, Landed(COMMIT)),
+        ({"state": "closed", "merged": True, "merge_commit_sha": "other"}, MovedOn("other")),
+        ({"head": {"ref": "feature/one", "sha": "newer"}}, MovedOn("newer")),
+    ],
+)
+async def test_what_a_person_did_meanwhile_is_seen_where_a_push_will_have_to_land_it_too(
+    gitea: GiteaClient, replay: Any, project: Project, pull: dict[str, Any], expected: object
+) -> None:
+    replay.recorded("gitea/api-get-repo")
+    opened = replay.recorded("gitea/api-get-pull-open")["json"]
+    replay.replies[("GET", f"{REPO}/pulls/1")].clear()
+    replay.on("GET", f"{REPO}/pulls/1", 200, opened | pull)
+    assert await gitea.fast_forward(project, number=1, commit=COMMIT) == expected
 
 
 async def test_a_fast_forward_lands_exactly_the_head(
