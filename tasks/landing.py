@@ -9,7 +9,7 @@ from prefect import task
 from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
 from sqlmodel import Session
 
-from pipeline.errors import CouldNotRun
+from pipeline.errors import CouldNotRun, Refused
 from pipeline.model import Landed, MovedOn, Protected, WorkItem
 from pipeline.projects import Project
 from pipeline.store import items, journal, queue
@@ -87,7 +87,11 @@ async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Pr
     effect, _first = await root.store.awrite(
         journal.start, item, LAND, lease, subject=item.validated, now=root.now(), base=tip
     )
-    outcome = await move(root, project, item.pull_number, item.validated, tip)
+    try:
+        outcome = await move(root, project, item.pull_number, item.validated, tip)
+    except Refused:  # it was understood and declined: nothing landed
+        await root.store.awrite(journal.abandon, effect)
+        raise
     if isinstance(outcome, Landed):
         return await _landed(root, item, item.validated, lease)
     await root.store.awrite(journal.abandon, effect)

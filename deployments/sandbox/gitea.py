@@ -9,7 +9,7 @@ from deployments.sandbox.git import ZERO, BareRepository
 from deployments.sandbox.gitea_hooks import GiteaHooks
 from deployments.sandbox.gitea_payloads import RANK, Json, stamp
 from deployments.sandbox.gitea_pull_payloads import GiteaPayloads
-from deployments.sandbox.gitea_state import CommitStatus, DefaultPush, GiteaUser, Repository
+from deployments.sandbox.gitea_state import CommitStatus, DefaultPush, GiteaUser, Hook, Repository
 
 BranchMoved = Callable[[Repository, str, str | None, str], Awaitable[None]]
 """Told of (repository, branch, its new commit or None, login) after each move of a branch."""
@@ -201,6 +201,16 @@ class Gitea:
         total = 0 if is_tag else await bare.count(since, new)
         body = self.payloads.push(repository, ref, old or ZERO, new, commits, total, head)
         self.hooks.announce(repository, "push", login, body | {"pusher": self.payloads.user(login)})
+
+    async def test_hook(self, repository: Repository, hook: Hook, login: str) -> None:
+        """Tell one hook of a push of the default branch's last commit from itself to itself."""
+        bare = self.bare(repository)
+        tip = await bare.branch(repository.default_branch)
+        head = (await bare.commits(None, tip or "", most=1))[0]
+        body = self.payloads.push(
+            repository, f"refs/heads/{repository.default_branch}", head.sha, head.sha, [head], 1, head
+        )
+        self.hooks.test(repository, hook, login, body | {"pusher": self.payloads.user(login)})
 
     # --- statuses ---
 

@@ -9,6 +9,8 @@ from deployments.sandbox.core import Core
 from deployments.sandbox.git import git_bytes
 from deployments.sandbox.gitea import Gitea, GiteaError, missing
 from deployments.sandbox.gitea_api import Call, GiteaEdge, GiteaJson, paged
+from deployments.sandbox.gitea_payloads import Json
+from deployments.sandbox.gitea_state import Hook, Repository
 
 
 class GiteaFilesApi(GiteaEdge):
@@ -25,6 +27,7 @@ class GiteaFilesApi(GiteaEdge):
             self.route(repo + "/contents/{path:path}", GET=self._contents),
             self.route(repo + "/hooks", GET=self._hooks, POST=self._create_hook),
             self.route(repo + "/hooks/{id:int}", GET=self._hook, PATCH=self._edit_hook, DELETE=self._delete_hook),
+            self.route(repo + "/hooks/{id:int}/tests", POST=self._test_hook),
         ]
 
     async def _contents(self, call: Call) -> Response:
@@ -74,24 +77,37 @@ class GiteaFilesApi(GiteaEdge):
         hook = self.gitea.hooks.put(repository, None, call.fields)
         return GiteaJson(self.gitea.payloads.hook(hook), 201)
 
-    async def _hook(self, call: Call) -> Response:
-        for one in self.writable(call).hooks:
-            if one.id == call.request.path_params["id"]:
-                return GiteaJson(self.gitea.payloads.hook(one))
-        raise missing()
-
-    async def _edit_hook(self, call: Call) -> Response:
+    def _named_hook(self, call: Call) -> tuple[Repository, Hook]:
         repository = self.writable(call)
         for one in repository.hooks:
             if one.id == call.request.path_params["id"]:
-                return GiteaJson(self.gitea.payloads.hook(self.gitea.hooks.put(repository, one, call.fields)))
+                return repository, one
         raise missing()
 
+    async def _hook(self, call: Call) -> Response:
+        return GiteaJson(self.gitea.payloads.hook(self._named_hook(call)[1]))
+
+    async def _edit_hook(self, call: Call) -> Response:
+        hook = self.gitea.hooks.put(*self._named_hook(call), _edited(call.fields))
+        return GiteaJson(self.gitea.payloads.hook(hook))
+
+    async def _test_hook(self, call: Call) -> Response:
+        await self.gitea.test_hook(*self._named_hook(call), call.user.login)
+        return Response(status_code=204)
+
     async def _delete_hook(self, call: Call) -> Response:
-        repository = self.writable(call)
-        number = call.request.path_params["id"]
-        if all(one.id != number for one in repository.hooks):
-            raise missing()
-        repository.hooks = [one for one in repository.hooks if one.id != number]
+        repository, hook = self._named_hook(call)
+        repository.hooks.remove(hook)
         self._core.changed()
         return Response(status_code=204)
+
+
+def _edited(fields: Json) -> Json:
+    """What changing a hook really changes: never its secret; what is left out is reset (Gitea's source, 1.18 to 1.25)."""
+    config = fields.get("config")
+    kept = {name: value for name, value in config.items() if name != "secret"} if isinstance(config, dict) else {}
+    return fields | {
+        "config": kept,
+        "events": fields.get("events") or ["push"],
+        "branch_filter": fields.get("branch_filter") or "",
+    }

@@ -90,13 +90,20 @@ class GiteaHooks:
     def announce(self, repository: Repository, event_type: str, sender: str, body: Json) -> None:
         """Send one event to every active hook that subscribed to it; repository and sender are added."""
         self._core.changed()
-        full = body | {
-            "repository": self._payloads.repository(repository, writer=True),
-            "sender": self._payloads.user(sender),
-        }
+        full = self._full(repository, sender, body)
         for hook in repository.hooks:
             if hook.active and event_type in hook.events:
                 self._core.webhooks.send(_delivery(hook, event_type, full))
+
+    def test(self, repository: Repository, hook: Hook, sender: str, body: Json) -> None:
+        """Send a push to this one hook, whatever it subscribed to."""
+        self._core.webhooks.send(_delivery(hook, "push", self._full(repository, sender, body)))
+
+    def _full(self, repository: Repository, sender: str, body: Json) -> Json:
+        return body | {
+            "repository": self._payloads.repository(repository, writer=True),
+            "sender": self._payloads.user(sender),
+        }
 
 
 def _delivery(hook: Hook, event_type: str, body: Json) -> Delivery:

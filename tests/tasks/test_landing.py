@@ -7,6 +7,7 @@ import pytest
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
+from pipeline.errors import CouldNotRun, Unavailable
 from pipeline.model import Landed, MovedOn, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import journal
@@ -85,3 +86,20 @@ async def test_a_landing_of_our_own_counts_although_others_have_landed_on_top_si
     merge(desk, item)
     desk.sandbox.commit("main", {"neighbour": "Landed on top."}, "Land second", who="ada")
     assert await landing.land.fn(item.key, lease, LOCK) == Landed(item.validated or "")
+
+
+async def test_a_gitea_that_is_away_leaves_a_landing_that_is_looked_at_again(desk: Desk) -> None:
+    item, lease = validated(desk, "eggs")
+    desk.sandbox.fail_next("gitea", 1, status=503, match="/pulls/")
+    with pytest.raises(Unavailable):
+        await landing.land.fn(item.key, lease, LOCK)
+    assert [effect.open for effect in desk.store.read(journal.of_item, item.id)] == [True]
+    assert await landing.land.fn(item.key, lease, LOCK) == Landed(item.validated or "")
+    assert [effect.open for effect in desk.store.read(journal.of_item, item.id)] == [False]
+
+
+async def test_another_projects_merge_lock_lands_nothing(desk: Desk) -> None:
+    item, lease = validated(desk, "flour")
+    with pytest.raises(CouldNotRun, match="cannot land"):
+        await landing.land.fn(item.key, lease, MergeLock("OTHER"))
+    assert desk.store.read(journal.of_item, item.id) == []

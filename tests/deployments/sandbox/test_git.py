@@ -1,40 +1,19 @@
 """Git over HTTP against the sandbox: real clones, real pushes, and what the forge makes of them."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from deployments.sandbox.client import SandboxClient
+from tests.deployments.sandbox.clones import commit, git
 from tests.deployments.sandbox.receiver import Receiver
-
-
-def git(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_AUTHOR_NAME": "Ada",
-        "GIT_AUTHOR_EMAIL": "ada@example.com",
-        "GIT_COMMITTER_NAME": "Ada",
-        "GIT_COMMITTER_EMAIL": "ada@example.com",
-    }
-    return subprocess.run(["git", *arguments], cwd=folder, env=env, check=check, capture_output=True, text=True)
 
 
 @pytest.fixture
 def clone(sandbox: SandboxClient, tmp_path: Path) -> Path:
     git(tmp_path, "clone", "-q", sandbox.clone_url_with_token(), "clone")
     return tmp_path / "clone"
-
-
-def commit(clone: Path, name: str, text: str = "x\n") -> str:
-    (clone / name).write_text(text)
-    git(clone, "add", "-A")
-    git(clone, "commit", "-q", "-m", f"Write {name}")
-    return git(clone, "rev-parse", "HEAD").stdout.strip()
 
 
 def test_git_without_a_token_is_asked_for_one(sandbox: SandboxClient, tmp_path: Path) -> None:

@@ -72,8 +72,21 @@ def test_a_webhook_is_made_as_recorded_and_drops_the_events_that_this_version_la
     real = assert_as_recorded(made, "api-post-hook")
     assert set(made.json()["events"]) == set(real["events"])
     assert "secret" not in made.json()["config"]
-    changed = desk.bot.patch(f"{REPO}/hooks/{made.json()['id']}", json={"events": ["push"]})
-    assert (changed.status_code, changed.json()["events"]) == (200, ["push"])
+    changed = desk.bot.patch(f"{REPO}/hooks/{made.json()['id']}", json={"events": ["push", "create"]})
+    assert (changed.status_code, changed.json()["events"]) == (200, ["create", "push"])
+    assert desk.bot.patch(f"{REPO}/hooks/{made.json()['id']}", json={"active": True}).json()["events"] == ["push"]
+    assert desk.bot.delete(f"{REPO}/hooks/{made.json()['id']}").status_code == 204
+    assert desk.bot.delete(f"{REPO}/hooks/{made.json()['id']}").status_code == 404
+
+
+def test_a_hook_is_tested_with_a_push_as_recorded_and_keeps_its_secret_when_it_is_changed(desk: Desk) -> None:
+    hook = desk.bot.get(f"{REPO}/hooks").json()[0]
+    config = {"url": hook["config"]["url"], "content_type": "json", "secret": "another"}
+    desk.bot.patch(f"{REPO}/hooks/{hook['id']}", json={"config": config, "events": hook["events"] + ["pull_request"]})
+    assert desk.bot.post(f"{REPO}/hooks/{hook['id']}/tests").status_code == 204
+    told = desk.told("push", lambda body: body["before"] == body["after"])
+    assert_told_as_recorded(told, "01-push-hook-test")  # its signature, too: by the secret that the hook was made with
+    assert told.body["ref"] == "refs/heads/main"
 
 
 def test_single_kinds_of_review_cannot_be_subscribed_to(desk: Desk) -> None:

@@ -1,9 +1,11 @@
 """The sandbox's pull requests and pushes are told in the same words as those of the recorded Gitea 1.21."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.deployments.sandbox.clones import commit, git
 from tests.deployments.sandbox.gitea_desk import REPO, Desk, assert_as_recorded, assert_told_as_recorded, opened_desk
 
 
@@ -100,3 +102,39 @@ def test_a_branch_without_commits_of_its_own_is_told_as_recorded(desk: Desk) -> 
     told = desk.told("push", lambda b: b["ref"] == "refs/heads/push/empty")
     assert_told_as_recorded(told, "07-push-branch-created-git")
     assert told.body["commits"] == []
+
+
+def test_pushes_to_the_default_branch_and_through_the_api_are_told_as_recorded(desk: Desk) -> None:
+    sha = desk.sandbox.commit("main", {"m.txt": "1\n"})
+    told = desk.told("push", lambda b: b["after"] == sha)
+    for name in ("02-push-push-main", "11-push-contents-put-api"):
+        assert_told_as_recorded(told, name)
+
+
+def test_a_first_push_of_many_commits_and_a_tag_are_told_as_recorded(desk: Desk, tmp_path: Path) -> None:
+    url = desk.sandbox.clone_url_with_token()
+    git(tmp_path, "clone", "-q", url, "clone")
+    clone = tmp_path / "clone"
+    for number in range(8):
+        last = commit(clone, f"eight-{number}.txt")
+    git(clone, "tag", "v0.1")
+    git(clone, "push", "-q", "origin", "HEAD:t/eight", "v0.1")
+    told = desk.told("push", lambda b: b["ref"] == "refs/heads/t/eight")
+    assert_told_as_recorded(told, "127-push-push-8-commits")
+    assert (told.body["after"], len(told.body["commits"]), told.body["total_commits"]) == (last, 5, 8)
+    assert told.body["commits"][0]["id"] == last
+    tag = desk.told("push", lambda b: b["ref"] == "refs/tags/v0.1")
+    assert_told_as_recorded(tag, "12-push-tag-push")
+    assert (tag.body["commits"], tag.body["total_commits"]) == ([], 0)
+
+
+def test_a_forced_push_to_a_pull_request_is_told_as_recorded(desk: Desk, tmp_path: Path) -> None:
+    number, _ = desk.pull("feature/forced", {"f.txt": "1\n"})
+    opened = desk.told("pull_request", lambda b: b["number"] == number)
+    assert_told_as_recorded(opened, "48-pull_request-style-rebase-setup")
+    git(tmp_path, "clone", "-q", desk.sandbox.clone_url_with_token(), "clone")
+    new = commit(tmp_path / "clone", "instead.txt")
+    git(tmp_path / "clone", "push", "-q", "--force", "origin", "HEAD:feature/forced")
+    told = desk.told("pull_request_sync", lambda b: b["number"] == number)
+    assert_told_as_recorded(told, "36-pull_request_sync-pr1-force-push")
+    assert told.body["pull_request"]["head"]["sha"] == new

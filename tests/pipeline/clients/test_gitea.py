@@ -188,8 +188,27 @@ async def test_the_tokens_own_login_is_known(gitea: GiteaClient, replay: Any) ->
 
 async def test_a_gitea_before_1_22_has_no_fast_forward_merge(gitea: GiteaClient, replay: Any, project: Project) -> None:
     replay.recorded("gitea/api-get-repo")
+    replay.recorded("gitea/api-get-pull-open")
     assert await gitea.fast_forward(project, number=1, commit=COMMIT) is None
-    assert replay.made() == [("GET", REPO)]
+    assert replay.made() == [("GET", REPO), ("GET", f"{REPO}/pulls/1")]
+
+
+@pytest.mark.parametrize(
+    ("pull", "expected"),
+    [
+        ({"state": "closed", "merged": True, "merge_commit_sha": COMMIT}, Landed(COMMIT)),
+        ({"state": "closed", "merged": True, "merge_commit_sha": "other"}, MovedOn("other")),
+        ({"head": {"ref": "feature/one", "sha": "newer"}}, MovedOn("newer")),
+    ],
+)
+async def test_what_a_person_did_meanwhile_is_seen_where_a_push_will_have_to_land_it_too(
+    gitea: GiteaClient, replay: Any, project: Project, pull: dict[str, Any], expected: object
+) -> None:
+    replay.recorded("gitea/api-get-repo")
+    opened = replay.recorded("gitea/api-get-pull-open")["json"]
+    replay.replies[("GET", f"{REPO}/pulls/1")].clear()
+    replay.on("GET", f"{REPO}/pulls/1", 200, opened | pull)
+    assert await gitea.fast_forward(project, number=1, commit=COMMIT) == expected
 
 
 async def test_a_fast_forward_lands_exactly_the_head(
@@ -241,7 +260,8 @@ MERGED = {"state": "closed", "merged": True, "merge_commit_sha": COMMIT}
         (405, "fast-forward-only is not allowed an allowed merge style for this repository", {}, None),
         (422, "[Do]: In", {}, None),
         (405, "Does not have enough approvals", {}, Protected("Does not have enough approvals")),
-        (405, "", {}, Protected("Gitea refuses the merge without a reason.")),
+        (403, "", {}, Protected("Gitea refuses the merge without a reason.")),
+        (409, "PushRejected with remote message: no", {}, Protected("PushRejected with remote message: no")),
         (
             403,
             "user should have a permission to write to a repo",
@@ -265,7 +285,9 @@ async def test_what_a_failed_merge_means(
     assert await gitea.fast_forward(project, number=1, commit=COMMIT) == expected
 
 
-@pytest.mark.parametrize(("status", "message"), [(500, ""), (405, "Please try again later"), (409, "head out of date")])
+@pytest.mark.parametrize(
+    ("status", "message"), [(500, ""), (405, "Please try again later"), (409, "head out of date"), (405, "")]
+)
 async def test_a_merge_that_may_work_later_is_unavailable(
     gitea: GiteaClient, replay: Any, project: Project, modern: dict[str, Any], status: int, message: str
 ) -> None:
@@ -290,9 +312,9 @@ async def test_else_it_is_closed_with_one_comment(
 ) -> None:
     text = f"Landed as {COMMIT}."
     replay.on("POST", MERGE, 405, {"message": "manually-merged is not allowed an allowed merge style"})
-    replay.on("GET", f"{REPO}/issues/1/comments", 200, [{"body": "a person's"}])
-    replay.on("GET", f"{REPO}/issues/1/comments", 200, [{"body": "a person's"}, {"body": text}])
-    replay.recorded("gitea/api-post-comment")
+    persons = replay.recorded("gitea/api-post-comment")["json"]
+    replay.on("GET", f"{REPO}/issues/1/comments", 200, [persons])
+    replay.on("GET", f"{REPO}/issues/1/comments", 200, [persons, persons | {"body": text}])
     replay.on("PATCH", f"{REPO}/pulls/1", 500, {"message": "killed here"})
     replay.on("PATCH", f"{REPO}/pulls/1", 201, {})
     with pytest.raises(Unavailable):

@@ -63,7 +63,7 @@ def closed(**pull: Any) -> dict[str, Any]:
         "action": "closed",
         "repository": {"full_name": "acme/widgets"},
         "sender": {"login": "ada"},
-        "pull_request": {"number": 3, "merged": False, "head": head} | pull,
+        "pull_request": {"number": 3, "merged": False, "head": head, "base": {"ref": "main"}} | pull,
     }
 
 
@@ -106,15 +106,21 @@ def test_everything_else_is_ignored_with_the_reason(name: str, expected: str, re
         ),
         (
             "52-pull_request-style-rebase-merged",
-            {"number": 4, "merged_by": "bot1", "merge_commit_sha": "1f5f30bdb0b3323bc67efc31d5990245ff53a87a"},
+            {
+                "number": 4,
+                "base": "main",
+                "merged_by": "bot1",
+                "merge_commit_sha": "1f5f30bdb0b3323bc67efc31d5990245ff53a87a",
+            },
         ),
-        ("37-pull_request-pr1-closed-unmerged", {"number": 1, "merged_by": None, "merge_commit_sha": None}),
+        ("37-pull_request-pr1-closed-unmerged", {"number": 1, "base": "main", "closed_by": "dev1"}),
         (
             "29-pull_request_review_rejected-pr1-review-rejected",
             {
+                "number": 1,
+                "base": "main",
                 "kind": "rejected",
                 "reviewer": "rev1",
-                "number": 1,
                 "commit": "7b8fb04753b99f62b7a2f0df2552a78a1de86e15",
             },
         ),
@@ -125,6 +131,33 @@ def test_the_payload_carries_what_the_pipeline_needs(
 ) -> None:
     recording = recorded(f"gitea/{name}")
     assert parse_gitea(recording.headers, recording.body, SECRET).signals[0].payload == expected
+
+
+@pytest.mark.parametrize(
+    "action", ["opened", "reopened", "edited", "synchronized", "assigned", "label_updated", "reviewed"]
+)
+def test_what_happens_to_an_open_pull_request_leads_to_nothing(action: str) -> None:
+    body = closed() | {"action": action}
+    assert parse("pull_request", body).ignored_because == f"Nothing follows from a pull request that is {action}."
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *("create", "delete", "fork", "issues", "issue_assign", "issue_label", "issue_milestone", "issue_comment"),
+        *("pull_request_assign", "pull_request_label", "pull_request_milestone", "pull_request_comment"),
+        *("pull_request_review_comment", "pull_request_review_request", "pull_request_sync"),
+        *("wiki", "repository", "release", "package", "workflow_run", "workflow_job", "an event of the future"),
+    ],
+)
+@pytest.mark.parametrize("body", [closed(), {}, [], "text"])
+def test_every_other_event_leads_to_nothing_whatever_its_body(event: str, body: Any) -> None:
+    assert parse(event, body).ignored_because == f"Nothing follows from Gitea's event {event!r}."
+
+
+def test_who_closed_a_pull_request_and_into_what_it_was_is_told() -> None:
+    (signal,) = parse("pull_request", closed(base={"ref": "release"})).signals
+    assert signal.payload == {"number": 3, "base": "release", "closed_by": "ada"}
 
 
 @pytest.mark.parametrize("after", ["0" * 40, "0" * 64])
@@ -141,10 +174,16 @@ def test_a_pull_request_closed_by_the_deletion_of_its_branch_keeps_the_branchs_n
 
 
 @pytest.mark.parametrize("repo", [None, {"full_name": "mallory/widgets"}])
-def test_a_pull_request_of_a_fork_says_nothing_about_our_branches(repo: dict[str, str] | None) -> None:
-    body = closed()
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_review_rejected", "pull_request_review_approved"])
+def test_a_pull_request_of_a_fork_says_nothing_about_our_branches(repo: dict[str, str] | None, event: str) -> None:
+    body = closed() | {"review": {"type": event}}
     body["pull_request"]["head"]["repo"] = repo
-    assert parse("pull_request", body).ignored_because == "Pull request #3 comes from another repository."
+    assert parse(event, body).ignored_because == "Pull request #3 comes from another repository."
+
+
+def test_a_repository_is_the_same_however_its_name_is_written() -> None:
+    body = closed() | {"repository": {"full_name": "ACME/Widgets"}}
+    assert parse("pull_request", body).signals[0].signal is Signal.PR_CLOSED
 
 
 def test_a_finished_status_names_its_commit() -> None:
