@@ -10,7 +10,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from pipeline.errors import OrchError, Refused, Unavailable
-from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
+from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
 from pipeline.stages import Stage, Status
