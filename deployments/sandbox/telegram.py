@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from html import unescape
 from html.parser import HTMLParser
 
 from starlette.requests import Request
@@ -44,7 +45,7 @@ class _Entities(HTMLParser):
     """Telegram's reading of `parse_mode=HTML`: few tags, all of them closed."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+        super().__init__(convert_charrefs=False)
         self.open: list[str] = []
         self.text: list[str] = []
 
@@ -61,6 +62,13 @@ class _Entities(HTMLParser):
         if "<" in data:
             raise TelegramError(400, "Bad Request: can't parse entities: Unexpected start of a tag")
         self.text.append(data)
+
+    def handle_entityref(self, name: str) -> None:
+        known = name in ("lt", "gt", "amp", "quot")  # other names stay as they are written
+        self.text.append(unescape(f"&{name};") if known else f"&{name};")
+
+    def handle_charref(self, name: str) -> None:
+        self.text.append(unescape(f"&#{name};"))
 
 
 def shown(text: str, parse_mode: object) -> str:
