@@ -131,7 +131,8 @@ def _served_by(later: Probed) -> Outcome:
     runs = f"Production runs {(later.revision or '')[:12]}, which is later and contains the change"
     if later.health is Health.HEALTHY:
         return Advance(ROWS[Stage.DEPLOY].to, f"{runs}.")
-    return Block(f"{runs}, but it is {later.health}: {later.sentence}. Nothing older was deployed over it.")
+    why = f"{runs}, but it is {later.health}: {later.sentence}. Nothing older was deployed over it."
+    return Block(why, degraded=later.health is Health.DEGRADED)
 
 
 async def _watch(run: Run) -> Outcome:
