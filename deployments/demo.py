@@ -95,8 +95,7 @@ async def _everything(
         sandbox.gitea_webhook(
             f"http://127.0.0.1:{port}/webhooks/gitea", settings.gitea_webhook_secret.get_secret_value()
         )
-        async with telegram_client(settings) as telegram:
-            await telegram.set_webhook(f"http://127.0.0.1:{port}/webhooks/telegram", settings.telegram_webhook_secret)
+        await set_telegram_webhook(settings)
         console.print("Starting the Prefect server, two workers and the receiver ...")
         running = await start(supervisor, settings, prefect_port=prefect_port)
         console.print(f"Board {sandbox.board_url}\nPrefect {running.prefect.ui_url}/runs")
@@ -151,9 +150,13 @@ def sandbox_settings(
     )
 
 
-def telegram_client(settings: Settings) -> TelegramClient:
-    """The bot of these settings; the caller closes it."""
-    return TelegramClient(settings.telegram_api_url, settings.telegram_bot_token, settings.telegram_chat_id)
+async def set_telegram_webhook(settings: Settings, *, secret: SecretStr | None = None) -> None:
+    """Have the sandbox's Telegram tell the receiver of these settings about pressed buttons."""
+    url = f"http://{settings.host}:{settings.port}/webhooks/telegram"
+    async with TelegramClient(
+        settings.telegram_api_url, settings.telegram_bot_token, settings.telegram_chat_id
+    ) as telegram:
+        await telegram.set_webhook(url, secret or settings.telegram_webhook_secret)
 
 
 def _open_cards(console: Console, sandbox: SandboxClient, scenario: Scenario) -> list[str]:

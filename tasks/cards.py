@@ -1,5 +1,6 @@
 """The live message about each item: one, silent, showing what is true; edited in place, or sent anew below the others."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -20,7 +21,10 @@ from tasks.services import Services
 log = logging.getLogger("orch.cards")
 
 BUSY_S = 2.0
-"""Seconds until a card is tried again that somebody else is writing to."""
+"""Seconds until a card is tried again that somebody else is still writing to."""
+
+LOOKS, LOOK_S = 10, 0.1
+"""How often, and how many seconds apart, it is looked whether that one is done."""
 
 LONGEST_REASON = 700
 LONGEST_TITLE = 250
@@ -46,9 +50,7 @@ async def show(root: Services, key: str) -> None:
     item = await root.store.aread(items.latest, key)
     if item is None:
         raise Refused(f"There is no work item {key} to show.")
-    card = await root.store.awrite(cards.take, item.id, root.now())
-    if card is None:
-        raise Unavailable(f"The live message about {key} is being written to.", retry_after=BUSY_S)
+    card = await _taken(root, item)
     try:
         html = await _rendered(root, key)
         if card.message is None or card.says != _digest(html):
@@ -56,6 +58,16 @@ async def show(root: Services, key: str) -> None:
             await root.store.awrite(cards.point, replace(card, message=message, says=_digest(html)))
     finally:
         await root.store.awrite(cards.put_back, item.id)
+
+
+async def _taken(root: Services, item: WorkItem) -> Card:
+    """The card, for us alone."""
+    for _ in range(LOOKS):
+        card = await root.store.awrite(cards.take, item.id, root.now())
+        if card is not None:
+            return card
+        await asyncio.sleep(LOOK_S)
+    raise Unavailable(f"The live message about {item.key} is being written to.", retry_after=BUSY_S)
 
 
 async def _shown(messenger: Messenger, card: Card, html: str, *, bump: bool) -> str:

@@ -51,6 +51,16 @@ def test_a_decision_at_the_moment_the_run_suspends(product: Product) -> None:
     passed_once(product, key)
 
 
+def test_a_button_that_is_pressed_in_telegram(product: Product) -> None:
+    key = product.start_item(project="PE")
+    suspended(product, key)
+    product.until(
+        lambda: any(key in m.text and m.buttons for m in product.sandbox.state().telegram.messages), what="it"
+    )
+    product.sandbox.press_button("Approve", username="ada_l")
+    passed_once(product, key, actor="telegram:ada_l")
+
+
 def test_the_same_decision_twice(product: Product) -> None:
     key = product.start_item(project="PC")
     suspended(product, key)

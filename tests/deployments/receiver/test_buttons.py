@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from deployments.demo import telegram_client
+from deployments.demo import set_telegram_webhook
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.state import PRESSES, TelegramMessage
 from pipeline.model import Choice, Hold, Wait, WaitKind, WorkItem
@@ -43,15 +43,8 @@ KINDS = {
 async def web(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
     """A receiver that Telegram tells about pressed buttons."""
     async with receiving(desk) as client:
-        await point_webhook(desk)
+        await set_telegram_webhook(desk.settings)
         yield client
-
-
-async def point_webhook(desk: Desk, secret: str = "") -> None:
-    where = desk.settings
-    url = f"http://{where.host}:{where.port}/webhooks/telegram"
-    async with telegram_client(where) as telegram:
-        await telegram.set_webhook(url, SecretStr(secret) if secret else where.telegram_webhook_secret)
 
 
 async def asked(desk: Desk, kind: WaitKind = WaitKind.APPROVAL, **columns: Any) -> tuple[WorkItem, Wait]:
@@ -171,7 +164,7 @@ async def test_a_bot_decides_nothing_whatever_its_id(web: httpx.AsyncClient, des
 
 async def test_with_an_empty_list_nobody_decides(sandbox: SandboxClient, tmp_path: Path) -> None:
     async with open_desk(sandbox, tmp_path, telegram_allowed_user_ids=()) as desk, receiving(desk):
-        await point_webhook(desk)
+        await set_telegram_webhook(desk.settings)
         item, _ = await asked(desk)
         await press(desk, "Approve")
         assert "not among those who may decide" in (await told(desk))[0]
@@ -180,7 +173,7 @@ async def test_with_an_empty_list_nobody_decides(sandbox: SandboxClient, tmp_pat
 
 async def test_a_wrong_secret_opens_nothing(web: httpx.AsyncClient, desk: Desk) -> None:
     item, _ = await asked(desk)
-    await point_webhook(desk, "another-secret")
+    await set_telegram_webhook(desk.settings, secret=SecretStr("another-secret"))
     await press(desk, "Approve")
     await until(
         lambda: [one.outcome for one in desk.sandbox.state().deliveries if one.peer == "telegram"][-1:] == ["401"]
