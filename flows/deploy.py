@@ -131,7 +131,8 @@ def _served_by(later: Probed) -> Outcome:
     runs = f"Production runs {(later.revision or '')[:12]}, which is later and contains the change"
     if later.health is Health.HEALTHY:
         return Advance(ROWS[Stage.DEPLOY].to, f"{runs}.")
-    return Block(f"{runs}, but it is {later.health}: {later.sentence}. Nothing older was deployed over it.")
+    why = f"{runs}, but it is {later.health}: {later.sentence}. Nothing older was deployed over it."
+    return Block(why, degraded=later.health is Health.DEGRADED)
 
 
 async def _watch(run: Run) -> Outcome:
@@ -158,7 +159,7 @@ async def _not_well(run: Run, why: str) -> Block:
     in_time = not production.window_is_over(run.item, run.project, run.root.now())
     if run.project.revert_when_degraded and in_time and not run.project.self_hosting:
         told.append(await reverting.revert(run.root, run.item, run.project, run.lease))
-    return Block(" ".join(told))
+    return Block(" ".join(told), degraded=True)
 
 
 @flow(name="deploy", flow_run_name="{work_item} · deploy")

@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from pipeline.errors import OrchError, Refused, Unavailable
+from pipeline.inbound.telegram import WAIT
 from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
@@ -17,6 +18,7 @@ from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import inbox, items, outbox, reactions, waits
 from pipeline.store.tables import WorkItemRow
+from tasks import buttons
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -68,7 +70,7 @@ def _receive(session: Session, root: Services, delivery: Delivery, body: str, ow
     now = root.now()
     entries = [asdict(inbound) for inbound in delivery.signals]
     # A sender that does not name the project (older versions of Plane) has it looked up later.
-    known = [one for one in delivery.signals if not one.project_ref or _project(root, one.project_ref) is not None]
+    known = [one for one in delivery.signals if _is_button(one) or _may_be_ours(root, one)]
     if not known:
         return Received(False, f"No project of the registry is {delivery.signals[0].project_ref}.")
     number = inbox.deliver(
@@ -83,8 +85,6 @@ def _receive(session: Session, root: Services, delivery: Delivery, body: str, ow
     if number is None:
         return Received(False, "Delivered before.")
     try:
-        if own is None:
-            raise NotYet
         found = _understand(session, root, number, delivery.signals, own)
     except NotYet:
         return Received(True, "Stored; to be understood once Plane and Gitea have answered.")
@@ -114,13 +114,25 @@ def _finish(session: Session, root: Services, number: int, found: Sequence[tuple
 
 
 def _understand(
-    session: Session, root: Services, number: int, entries: Sequence[InboundSignal], own: Own
+    session: Session, root: Services, number: int, entries: Sequence[InboundSignal], own: Own | None
 ) -> list[tuple[str, str]]:
     """Store and, where that needs no network, apply what the entries mean; (item key, sentence) for each."""
     return [_one(session, root, number, entry, own) for entry in entries]
 
 
-def _one(session: Session, root: Services, number: int, entry: InboundSignal, own: Own) -> tuple[str, str]:
+def _may_be_ours(root: Services, entry: InboundSignal) -> bool:
+    return not entry.project_ref or _project(root, entry.project_ref) is not None
+
+
+def _is_button(entry: InboundSignal) -> bool:
+    return entry.item_ref.startswith(WAIT)
+
+
+def _one(session: Session, root: Services, number: int, entry: InboundSignal, own: Own | None) -> tuple[str, str]:
+    if _is_button(entry):
+        return buttons.pressed(session, root, number, entry)
+    if own is None:
+        raise NotYet
     if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
         return "", "our own change"
     if not entry.project_ref:

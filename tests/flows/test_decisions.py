@@ -33,7 +33,7 @@ def suspended(product: Product, key: str) -> str:
 
 
 def test_a_decision_two_seconds_before_the_run_suspends(product: Product) -> None:
-    product.sandbox.delay("telegram", 3, n=1)
+    product.sandbox.delay("telegram", 3, n=2, match="sendMessage")  # the live message and the question
     key = product.start_item(project="PA")
     product.until(lambda: product.wait(key), what="the approval wait")
     product.sandbox.move_card(key, "Approved")
@@ -49,6 +49,16 @@ def test_a_decision_at_the_moment_the_run_suspends(product: Product) -> None:
         time.sleep(0.01)
     product.sandbox.move_card(key, "Approved")
     passed_once(product, key)
+
+
+def test_a_button_that_is_pressed_in_telegram(product: Product) -> None:
+    key = product.start_item(project="PE")
+    suspended(product, key)
+    product.until(
+        lambda: any(key in m.text and m.buttons for m in product.sandbox.state().telegram.messages), what="it"
+    )
+    product.sandbox.press_button("Approve", username="ada_l")
+    passed_once(product, key, actor="telegram:ada_l")
 
 
 def test_the_same_decision_twice(product: Product) -> None:

@@ -141,8 +141,8 @@ def test_a_change_that_degrades_production_is_rolled_back_and_reverted_and_calls
     assert (item.stage, item.hold) == (Stage.DEPLOY, Hold.BLOCKED)
     assert item.hold_reason.startswith("Production is degraded")
     assert f"Production was rolled back to {served[:12]}." in item.hold_reason
-    product.until(lambda: said(product, key, "Blocked at"), what="the message")
-    assert len(said(product, key, "Blocked at")) == 1
+    product.until(lambda: said(product, key, "Production is not well"), what="the message")
+    assert (len(said(product, key, "Production is not well")), said(product, key, "Blocked at")) == (1, [])
     assert [one.revision for one in deploys(product, key)] == [landed, served]
     assert product.sandbox.stand("production").revision == served
     undone(product, key, landed, main, tmp_path)

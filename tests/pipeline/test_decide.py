@@ -238,3 +238,52 @@ def test_every_signal_has_a_reaction_whatever_the_item(
         assert not landed
     if isinstance(reaction, Record):
         assert reaction.kind.human
+
+
+# --- buttons, which say what they were below
+
+
+def about(**otherwise: object) -> dict[str, object]:
+    return {"item": 1, "stage": "analysis", "visit": 1, "kind": "approval", "commit": TIP} | otherwise
+
+
+def test_a_button_counts_for_what_it_was_below() -> None:
+    reaction = react(Standing(item(), wait(WaitKind.APPROVAL)), Signal.REJECTED, about=about())
+    assert reaction == Record(WaitKind.APPROVAL, Choice.REJECT, TIP, "")
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"item": 2},
+        {"stage": "review"},
+        {"visit": 2},
+        {"kind": "integrity"},
+        {"commit": "b" * 40},
+        {"commit": None},
+    ],
+)
+def test_a_button_about_something_else_is_stale_and_is_told_where_it_was_pressed(otherwise: dict[str, object]) -> None:
+    reaction = react(Standing(item(), wait(WaitKind.APPROVAL)), Signal.APPROVED, about=about(**otherwise))
+    assert isinstance(reaction, Ignore)
+    assert not reaction.tell
+
+
+def test_a_button_below_findings_decides_about_them_and_about_nothing_else() -> None:
+    below = about(stage="review", kind="integrity")
+    assert react(FINDINGS, Signal.APPROVED, about=below, names_the_gate=True) == Record(
+        WaitKind.INTEGRITY, Choice.APPROVE, TIP, ""
+    )
+    approval = Standing(item(), wait(WaitKind.APPROVAL))
+    assert isinstance(react(approval, Signal.APPROVED, about=below, names_the_gate=True), Ignore)
+
+
+@pytest.mark.parametrize("signal", [Signal.APPROVED, Signal.REJECTED, Signal.DEPLOY_CONFIRMED])
+@pytest.mark.parametrize("stage", [Stage.DONE, Stage.CANCELLED, Stage.DEVELOPMENT])
+def test_a_button_about_an_item_that_has_gone_on_is_stale(signal: Signal, stage: Stage) -> None:
+    assert isinstance(react(Standing(item(stage)), signal, about=about()), Ignore)
+
+
+def test_a_confirm_button_never_approves_findings() -> None:
+    below = about(stage="review", kind="integrity")
+    assert isinstance(react(FINDINGS, Signal.DEPLOY_CONFIRMED, about=below, names_the_gate=True), Ignore)

@@ -96,3 +96,15 @@ def test_two_projects_cannot_share_a_repository() -> None:
 def test_an_unreadable_registry_is_an_error_that_names_the_setting(text: str) -> None:
     with pytest.raises(SettingsError, match="ORCH_PROJECTS_JSON"):
         load_registry(text, None)
+
+
+@pytest.mark.parametrize("text", ["42, 4711", "42 4711", "[42,4711]", " 42,4711 "])
+def test_telegram_ids_are_numbers_in_any_list(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_TELEGRAM_ALLOWED_USER_IDS", text)
+    assert Settings().telegram_allowed_user_ids == (42, 4711)
+
+
+def test_a_telegram_name_is_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_TELEGRAM_ALLOWED_USER_IDS", "@ada")
+    with pytest.raises(ValueError, match="telegram_allowed_user_ids"):
+        Settings()

@@ -20,7 +20,7 @@ from sqlmodel import Session
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from deployments.connections import ensure_blocks
-from deployments.demo import sandbox_settings
+from deployments.demo import sandbox_settings, set_telegram_webhook
 from deployments.demo_scenarios import FOLDER
 from deployments.free_ports import free_ports
 from deployments.prefect_server import PrefectServer, wait_until_healthy
@@ -243,6 +243,7 @@ def running_product(
         for project in ("SHOP", *projects):
             secret = settings.gitea_webhook_secret.get_secret_value()
             sandbox.gitea_webhook(f"{url}/gitea", secret, repository=repository_of(project))
+        asyncio.run(set_telegram_webhook(settings))
         product = Product(folder, sandbox, settings, Store(settings.store_url), server)
         migrate(product.store)
         with product.talking():

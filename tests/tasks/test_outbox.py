@@ -8,7 +8,7 @@ import pytest
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
-from pipeline.model import Hold, WaitKind, WorkItem
+from pipeline.model import Button, Hold, WaitKind, WorkItem
 from pipeline.signals import STAGE_ENTERED, WAIT_ANSWERED, WAKE
 from pipeline.stages import Stage, Status
 from pipeline.store import items, outbox, reactions
@@ -264,3 +264,37 @@ async def test_a_slow_sender_leaves_the_card_at_what_is_true_when_it_ends(desk: 
 
 def patches(desk: Desk) -> int:
     return sum(count for call, count in desk.sandbox.state().calls.items() if "PATCH" in call)
+
+
+# --- messages
+
+
+async def test_a_message_goes_out_with_a_sound_and_its_buttons(desk: Desk) -> None:
+    item = desk.item()
+    buttons = [Button("Yes", "k:approve"), Button("No", "k:reject")]
+    desk.store.write(reactions.say, item.key, "?", f"ask-{item.key}", desk.clock.now, buttons=buttons)
+    await deliver(desk.root)
+    sent = desk.sandbox.state().telegram.messages[-1]
+    assert (sent.silent, [one["callback_data"] for one in sent.buttons[0]]) == (False, ["k:approve", "k:reject"])
+
+
+async def test_a_message_that_telegram_will_never_take_is_dealt_with_and_keeps_the_reason(desk: Desk) -> None:
+    item = desk.item()
+    desk.sandbox.fail_next("telegram", 1, status=400, body={"ok": False, "description": "Bad Request: chat not found"})
+    say(desk, item, "lost", f"lost-{item.key}")
+    assert await deliver(desk.root) == 0
+    assert desk.letters[-1].sent_at is not None
+    assert "chat not found" in desk.letters[-1].last_error
+
+
+async def test_a_chat_that_moved_is_written_to_and_people_are_asked_once_to_set_its_id(desk: Desk) -> None:
+    item = desk.item()
+    desk.sandbox.migrate_chat(1, -100_1)  # for good: this is the last test of the module's sandbox
+    for number in range(3):
+        say(desk, item, f"message {number}", f"{number}-{item.key}")
+        await deliver(desk.root, item.key)
+    await deliver(desk.root, item.key)
+    there = [one.text for one in desk.sandbox.state().telegram.messages if one.chat_id == -100_1]
+    assert [text for text in there if text.startswith("message")] == ["message 0", "message 1", "message 2"]
+    [asked] = [text for text in there if "ORCH_TELEGRAM_CHAT_ID" in text]
+    assert "-1001" in asked
