@@ -2,12 +2,13 @@
 
 import typer
 
-from deployments.cli import deciding, looking, running
+from deployments.cli import deciding, deliveries, looking, running
 
 app = typer.Typer(name="orch", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 for commands in (running.app, looking.app, deciding.app):
     app.add_typer(commands)
+app.add_typer(deliveries.app)
 
 
 def main() -> None:
