@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from prefect.blocks.core import Block
+from pydantic import HttpUrl
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from pipeline.settings import Settings
@@ -14,8 +15,7 @@ async def ensure_blocks(settings: Settings) -> UUID | None:
 
     A document that exists is left as it is, whatever the settings say: it may have been changed in Prefect's pages.
     """
-    for block in (PlaneWorkspace, GiteaServer, CodingAgent, TelegramNotification):
-        await block.aregister_type_and_schema()
+    await register_types(settings)
     await _ensure(
         PlaneWorkspace(url=settings.plane_url, workspace=settings.plane_workspace, token=settings.plane_token)
     )
@@ -37,6 +37,15 @@ async def ensure_blocks(settings: Settings) -> UUID | None:
             token=settings.telegram_bot_token, chat_id=settings.telegram_chat_id, api_url=settings.telegram_api_url
         )
     )
+
+
+async def register_types(settings: Settings) -> None:
+    """Let the Prefect server know the kinds of blocks, with logos that this Orch's receiver serves. Idempotent."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  compared, not bound
+    for block in (PlaneWorkspace, GiteaServer, CodingAgent, TelegramNotification):
+        slug = block.get_block_type_slug()
+        block._logo_url = HttpUrl(f"http://{host}:{settings.port}/logos/{slug}.svg")
+        await block.aregister_type_and_schema()
 
 
 async def _ensure(block: Block) -> UUID | None:
