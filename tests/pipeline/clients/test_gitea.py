@@ -290,9 +290,9 @@ async def test_else_it_is_closed_with_one_comment(
 ) -> None:
     text = f"Landed as {COMMIT}."
     replay.on("POST", MERGE, 405, {"message": "manually-merged is not allowed an allowed merge style"})
-    replay.on("GET", f"{REPO}/issues/1/comments", 200, [{"body": "a person's"}])
-    replay.on("GET", f"{REPO}/issues/1/comments", 200, [{"body": "a person's"}, {"body": text}])
-    replay.recorded("gitea/api-post-comment")
+    persons = replay.recorded("gitea/api-post-comment")["json"]
+    replay.on("GET", f"{REPO}/issues/1/comments", 200, [persons])
+    replay.on("GET", f"{REPO}/issues/1/comments", 200, [persons, persons | {"body": text}])
     replay.on("PATCH", f"{REPO}/pulls/1", 500, {"message": "killed here"})
     replay.on("PATCH", f"{REPO}/pulls/1", 201, {})
     with pytest.raises(Unavailable):
