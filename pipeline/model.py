@@ -311,6 +311,16 @@ class CiStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgeAccess:
+    """What Orch's user may do in a repository. `push_default` is about the default branch; None: there is none."""
+
+    push: bool
+    admin: bool
+    push_default: bool | None
+    fast_forward_only: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Pull:
     """A pull request of a branch of the repository itself. `head` is the forge's idea of its head commit.
 

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     # --- receiver
     host: str = Field(default="127.0.0.1", description="Address that the webhook receiver listens on.")
     port: int = Field(default=8270, ge=0, le=65535, description="Port of the webhook receiver.")
+    public_url: str = Field(
+        default="",
+        description="Address under which Plane, Gitea and Telegram reach the receiver, such as "
+        "`https://orch.example.org`. Default: the receiver's own, which does for servers on this machine.",
+    )
     prefect_port: int = Field(
         default=4270,
         ge=1,
@@ -203,6 +208,10 @@ class Settings(BaseSettings):
         """Where agents' logs go."""
         return self.runs_dir or self.state_dir / "runs"
 
+    def webhook_url(self, source: str) -> str:
+        """Where `source` (plane, gitea, telegram) sends its webhooks."""
+        return f"{(self.public_url or f'http://{self.host}:{self.port}').rstrip('/')}/webhooks/{source}"
+
     def looks_at_freshness(self, repository: str) -> bool:
         """Whether it is asked which revision staging runs."""
         return self.image_freshness_enabled and _among(repository, self.image_freshness_repos)
@@ -221,9 +230,13 @@ class Settings(BaseSettings):
 
     def require(self) -> None:
         """Raise one `SettingsError` naming every missing variable and where to get it."""
-        missing = [f"  {name}: {where}" for name, where, value in self._required() if not value]
+        missing = [f"  {name}: {where}" for name, where in self.absent()]
         if missing:
             raise SettingsError("These settings are missing (environment or .env):\n" + "\n".join(missing))
+
+    def absent(self) -> list[tuple[str, str]]:
+        """Necessary variables that are not set, each with where to get its value."""
+        return [(name, where) for name, where, value in self._required() if not value]
 
     def _required(self) -> list[tuple[str, str, object]]:
         return [
