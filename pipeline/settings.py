@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     agent_timeout_s: Seconds = Field(default=3600, description="Longest time an agent may work on one attempt.")
     agent_idle_timeout_s: Seconds = Field(default=900, description="Longest time an agent may print nothing.")
     agent_network: bool = Field(
-        default=True, description="Agents have the network, which theirs has to reach its model by; off: they have none."
+        default=True,
+        description="Agents have the network, which theirs has to reach its model by; off: they have none.",
     )
     sandbox: Literal["auto", "off", "required"] = Field(
         default="auto",
@@ -124,10 +125,14 @@ class Settings(BaseSettings):
 
     # --- budgets and people
     budget_run_usd: float = Field(
-        default=0, ge=0, description="Dollars that one run of an agent may cost; passed on to agents that take it. 0: any."
+        default=0,
+        ge=0,
+        description="Dollars that one run of an agent may cost; passed on to agents that take it. 0: any.",
     )
     budget_item_usd: float = Field(
-        default=0, ge=0, description="Dollars after which a person has to let each further run of an item go on. 0: none."
+        default=0,
+        ge=0,
+        description="Dollars after which a person has to let each further run of an item go on. 0: none.",
     )
     budget_item_tokens: int = Field(
         default=0, ge=0, description="The same in tokens, all that went in (cached ones included) and out. 0: none."

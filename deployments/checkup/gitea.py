@@ -79,7 +79,7 @@ async def _clone(about: str, client: GiteaClient, project: Project) -> Finding:
         count = await asyncio.to_thread(_branches, client, project)
     except OrchError as error:
         return missing(about, f"Git cannot read it: {error}", "Check the address and the token with `git ls-remote`.")
-    return fine(about, f"Git can clone it ({count} branches).")
+    return fine(about, f"Git can clone it ({count} {'branch' if count == 1 else 'branches'}).")
 
 
 def _branches(client: GiteaClient, project: Project) -> int:

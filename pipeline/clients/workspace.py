@@ -16,7 +16,6 @@ from pipeline.errors import SettingsError
 from pipeline.model import Conflict, CoverageRun, Landed, MovedOn, Protected, Pushed, Rebased, Room, TestRun
 from pipeline.projects import Project
 
-
 UNCONFINED = Bubblewrap()
 
 

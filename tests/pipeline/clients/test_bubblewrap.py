@@ -76,7 +76,9 @@ async def test_it_sees_no_state_no_settings_file_and_no_other_worktree(confined,
 
 @confined_only
 async def test_it_changes_nothing_outside_of_them(confined, state, tmp_path):
-    await confined(f"echo x >{state}/worktrees/WID-2/x; echo x >{tmp_path}/x; echo x >/usr/x; rm -f {state}/prefect-auth")
+    await confined(
+        f"echo x >{state}/worktrees/WID-2/x; echo x >{tmp_path}/x; echo x >/usr/x; rm -f {state}/prefect-auth"
+    )
     assert not (state / "worktrees/WID-2/x").exists()
     assert not (tmp_path / "x").exists()
     assert not Path("/usr/x").exists()
