@@ -79,11 +79,22 @@ def _refusal(answer: Answer | Unavailable) -> Protected | None:
         raise answer
     if _NO_SUCH_STYLE in answer.message or answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         return None
-    if any(words in answer.message for words in _OF_THE_MOMENT):
-        raise Unavailable(f"Gitea is not ready for {answer.path}: {answer.message}.", status=answer.status)
+    if (passing := _of_the_moment(answer)) is not None:
+        raise Unavailable(f"Gitea is not ready for {answer.path}: {passing}.", status=answer.status, path=answer.path)
     if answer.status in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.CONFLICT):
         return Protected(answer.message or "Gitea refuses the merge without a reason.")
     raise answer.refusal()
+
+
+def _of_the_moment(answer: Answer) -> str | None:
+    """Why the pull request and the refusal contradict each other, so that both have to be looked at again."""
+    if any(words in answer.message for words in _OF_THE_MOMENT):
+        return answer.message
+    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED and not answer.message:
+        return "it calls the pull request merged, which does not look so"
+    if isinstance(answer.body, dict) and "Style" in answer.body:  # git's own words about a conflict, without a message
+        return "it found a conflict where the branch contains all of its base"
+    return None
 
 
 async def read_comments(http: HttpApi, repository: str, number: int) -> list[CommentAnswer]:
