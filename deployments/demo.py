@@ -25,7 +25,9 @@ from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
 from deployments.sandbox.running import running_sandbox
 from deployments.sandbox.stand_settings import stand_settings
+from deployments.sandbox.state import PRESSES
 from deployments.stack import Running, start
+from pipeline.clients.telegram import TelegramClient
 from pipeline.errors import CouldNotRun, SettingsError
 from pipeline.settings import Settings
 from pipeline.store.engine import Store
@@ -93,6 +95,8 @@ async def _everything(
         sandbox.gitea_webhook(
             f"http://127.0.0.1:{port}/webhooks/gitea", settings.gitea_webhook_secret.get_secret_value()
         )
+        async with telegram_client(settings) as telegram:
+            await telegram.set_webhook(f"http://127.0.0.1:{port}/webhooks/telegram", settings.telegram_webhook_secret)
         console.print("Starting the Prefect server, two workers and the receiver ...")
         running = await start(supervisor, settings, prefect_port=prefect_port)
         console.print(f"Board {sandbox.board_url}\nPrefect {running.prefect.ui_url}/runs")
@@ -139,10 +143,17 @@ def sandbox_settings(
             "telegram_api_url": sandbox.telegram_url,
             "telegram_bot_token": SecretStr(options.telegram_bot_token),
             "telegram_chat_id": "1",
+            "telegram_webhook_secret": SecretStr(secrets.token_hex(16)),
+            "telegram_allowed_user_ids": (PRESSES,),
             "agent_command": (sys.executable, "-P", "-m", "deployments.sandbox.agent", "--scenario", str(scenario)),
             **changes,
         }
     )
+
+
+def telegram_client(settings: Settings) -> TelegramClient:
+    """The bot of these settings; the caller closes it."""
+    return TelegramClient(settings.telegram_api_url, settings.telegram_bot_token, settings.telegram_chat_id)
 
 
 def _open_cards(console: Console, sandbox: SandboxClient, scenario: Scenario) -> list[str]:

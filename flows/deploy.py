@@ -158,7 +158,7 @@ async def _not_well(run: Run, why: str) -> Block:
     in_time = not production.window_is_over(run.item, run.project, run.root.now())
     if run.project.revert_when_degraded and in_time and not run.project.self_hosting:
         told.append(await reverting.revert(run.root, run.item, run.project, run.lease))
-    return Block(" ".join(told))
+    return Block(" ".join(told), degraded=True)
 
 
 @flow(name="deploy", flow_run_name="{work_item} · deploy")

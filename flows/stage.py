@@ -203,8 +203,9 @@ async def _follow(run: Run, outcome: Outcome) -> State[None]:
             if kind in TIMED:
                 await _look_again_in_time(run)
             return Completed(name=f"Waiting for {WAITING[kind]}", message=sentence)
-        case Block(why):
-            await _hold(run.root, run.item, Hold.BLOCKED, why, ends_deploy=True)
+        case Block(why, degraded):
+            text = "degraded" if degraded else ""
+            await _hold(run.root, run.item, Hold.BLOCKED, why, ends_deploy=True, text=text)
             return Completed(name="Blocked", message=why)
         case Ask():
             raise AssertionError("a person is asked before this")
@@ -321,12 +322,16 @@ def _described(run: Run, ask: Ask) -> str:
     return f"**{run.item.key}** · {run.item.stage} · commit `{ask.commit[:12]}`\n\n{ask.sentence}"
 
 
-async def _hold(root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool = False) -> None:
+async def _hold(
+    root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool = False, text: str = ""
+) -> None:
     get_run_logger().warning("%s is held: %s", item.key, why)
-    await root.store.awrite(_write_hold, root, item, kind, why, ends_deploy=ends_deploy)
+    await root.store.awrite(_write_hold, root, item, kind, why, ends_deploy=ends_deploy, text=text)
 
 
-def _write_hold(session: Session, root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool) -> None:
+def _write_hold(
+    session: Session, root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool, text: str = ""
+) -> None:
     """Hold the item, unless somebody has taken it over, moved it or is stopping it meanwhile.
 
     A deploy of it that was under way has failed by this, in the same transaction: only a retry begins another.
@@ -335,4 +340,4 @@ def _write_hold(session: Session, root: Services, item: WorkItem, kind: Hold, wh
     if row.version == item.version and row.cancel_requested_at is None:
         if ends_deploy and row.landed is not None:
             production.end_failed(session, items.snapshot(row), why, root.now())
-        reactions.hold(session, item, kind, why, root.now(), root.texts)
+        reactions.hold(session, item, kind, why, root.now(), root.texts, text=text)

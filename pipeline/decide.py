@@ -95,7 +95,27 @@ class Standing:
 
 
 def on_signal(standing: Standing, signal: Signal, payload: Mapping[str, Any]) -> Reaction:
-    """What `signal` means to the item just now. Total: every signal has a reaction at every stage."""
+    """What `signal` means to the item just now. Total: every signal has a reaction at every stage.
+
+    A pressed button says in the payload what it was `about`; it counts for exactly that, and is answered on the spot.
+    """
+    reaction = _on_signal(standing, signal, payload)
+    about = payload.get("about")
+    if not isinstance(about, Mapping):
+        return reaction
+    if isinstance(reaction, Record) and standing.item is not None and _asked(standing.item, reaction) == dict(about):
+        return reaction
+    return Ignore("The button was about something else than what is asked now.")
+
+
+def _asked(item: WorkItem, record: Record) -> dict[str, object]:
+    """What a decision would be about, as a button has it."""
+    return {
+        "item": item.id, "stage": item.stage, "visit": item.visit, "kind": record.kind, "commit": record.commit,
+    }  # fmt: skip
+
+
+def _on_signal(standing: Standing, signal: Signal, payload: Mapping[str, Any]) -> Reaction:
     item = standing.item
     if item is None:
         if signal is Signal.START_REQUESTED:

@@ -163,6 +163,14 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Button:
+    """A button below a message; `data` (at most 64 bytes, as Telegram has it) comes back when it is pressed."""
+
+    label: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """What an item waits for. `key` names the suspension; open while `closed_at` is None."""
 
@@ -596,8 +604,9 @@ class StateChange:
 class InboundSignal:
     """What a delivery says, before the registry has resolved its project.
 
-    `project_ref` is the tracker's project id or the forge's `owner/name`; `item_ref` a tracker issue id, a branch, a
-    pull request as `#12`, or a commit as `sha:<sha>`. Exactly one of `signal` and `state` is set.
+    `project_ref` is the tracker's project id or the forge's `owner/name`, and empty for a pressed button; `item_ref` a
+    tracker issue id, a branch, a pull request as `#12`, a commit as `sha:<sha>`, or the wait that a button was about as
+    `wait:<key>`. Exactly one of `signal` and `state` is set.
     """
 
     project_ref: str

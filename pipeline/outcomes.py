@@ -63,9 +63,13 @@ class WaitFor:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What has landed cannot go back: the item is held where it stands, and a person is told."""
+    """What has landed cannot go back: the item is held where it stands, and a person is told.
+
+    `degraded`: because production is not well, which people are told in other words.
+    """
 
     why: str
+    degraded: bool = False
 
 
 Outcome = Advance | RollBack | Escalate | Ask | WaitFor | Block

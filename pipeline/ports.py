@@ -15,6 +15,7 @@ from pipeline.model import (
     AgentJob,
     AgentOutcome,
     Baseline,
+    Button,
     CiStatus,
     Conflict,
     CoverageRun,
@@ -161,10 +162,31 @@ class Forge(Protocol):
 
 
 class Messenger(Protocol):
-    """Where people are paged."""
+    """Where people are paged. A message is known by a reference that only the messenger can read."""
 
-    async def send(self, html: str, *, silent: bool = False) -> str:
-        """Send a new message and return its id. Not idempotent."""
+    @property
+    def moved(self) -> str:
+        """The chat's id when it is another by now than the one that was configured; else empty."""
+        ...
+
+    async def send(self, html: str, *, silent: bool = False, buttons: Sequence[Button] = ()) -> str:
+        """Send a new message and return its reference. Not idempotent."""
+        ...
+
+    async def edit(self, message: str, html: str) -> bool:
+        """Have a message say something else; False when it is gone, cannot be edited, or is in another chat."""
+        ...
+
+    async def delete(self, message: str) -> bool:
+        """Delete a message; False when it is gone or too old to be deleted."""
+        ...
+
+    async def take_buttons_off(self, message: str) -> bool:
+        """Leave a message as it is, without its buttons; False when it is gone or cannot be edited."""
+        ...
+
+    async def answer(self, press: str, text: str) -> bool:
+        """Show `text` to the person who pressed a button; False when it is too late for that."""
         ...
 
 

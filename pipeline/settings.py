@@ -75,6 +75,19 @@ class Settings(BaseSettings):
     telegram_api_url: str = Field(default="https://api.telegram.org", description="Bot API server.")
     telegram_bot_token: SecretStr = Field(default=SecretStr(""), description="Bot token; empty = no Telegram messages.")
     telegram_chat_id: str = Field(default="", description="Chat that Orch writes to.")
+    telegram_webhook_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret that Telegram sends with each pressed button: letters, digits, `_` and `-`, 256 at most. "
+        "Empty = messages have no buttons.",
+    )
+    telegram_allowed_user_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        default=(), description="Telegram user ids whose pressed buttons count. Empty = nobody's."
+    )
+    tracker_mode: str = Field(
+        default="edit",
+        description="The live message about each item: `edit` keeps it up to date where it is, `bump` sends it anew below "
+        "the others. Anything else counts as `edit`.",
+    )
 
     # --- receiver
     host: str = Field(default="127.0.0.1", description="Address that the webhook receiver listens on.")
@@ -236,6 +249,11 @@ class Settings(BaseSettings):
             return value
         return tuple(float(part) for part in value.replace(",", " ").split())
 
+    @field_validator("telegram_allowed_user_ids", mode="before")
+    @classmethod
+    def _ids(cls, value: object) -> object:
+        return tuple(value.strip("[]").replace(",", " ").split()) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _lease_outlives_renewal(self) -> Self:
         if self.lease_renew_s * 2 > self.lease_ttl_s:
@@ -251,6 +269,11 @@ class Settings(BaseSettings):
     def runs_folder(self) -> Path:
         """Where agents' logs go."""
         return self.runs_dir or self.state_dir / "runs"
+
+    @property
+    def bumps_cards(self) -> bool:
+        """Whether the live message about an item moves below the others when it has news."""
+        return self.tracker_mode.strip().casefold() == "bump"
 
     def webhook_url(self, source: str) -> str:
         """Where `source` (plane, gitea, telegram) sends its webhooks."""

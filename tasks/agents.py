@@ -12,7 +12,7 @@ from pipeline.model import AgentJob, AgentOutcome, Choice, Decision, ProcessIden
 from pipeline.projects import Project
 from pipeline.prompts import PromptFacts, render
 from pipeline.stages import ROWS, Role
-from pipeline.store import evidence, reactions, waits
+from pipeline.store import evidence, outbox, reactions, waits
 from pipeline.store.evidence import AgentRun
 from tasks.branch import log_file
 from tasks.services import Services
@@ -104,6 +104,7 @@ def _finished(session: Session, item: WorkItem, role: Role, number: int, outcome
         markup=_links(root, item),
     )
     reactions.tell(session, item.key, f"{html}\n{root.texts('ignored', why=outcome.sentence)}", f"agent:{number}", now)
+    outbox.live_card(session, item.key, now)
 
 
 def _links(root: Services, item: WorkItem) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from pipeline.errors import OrchError, Unavailable
+from pipeline.inbound.telegram import WAIT
 from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
@@ -16,6 +17,7 @@ from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import inbox, items, outbox, reactions, waits
 from pipeline.store.tables import WorkItemRow
+from tasks import buttons
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -63,7 +65,7 @@ def receive(root: Services, delivery: Delivery, body: str, own: Own | None) -> R
 def _receive(session: Session, root: Services, delivery: Delivery, body: str, own: Own | None) -> Received:
     now = root.now()
     entries = [asdict(inbound) for inbound in delivery.signals]
-    known = [entry for entry in delivery.signals if _project(root, entry.project_ref) is not None]
+    known = [entry for entry in delivery.signals if _is_button(entry) or _project(root, entry.project_ref) is not None]
     if not known:
         return Received(False, f"No project of the registry is {delivery.signals[0].project_ref}.")
     number = inbox.deliver(
@@ -78,8 +80,6 @@ def _receive(session: Session, root: Services, delivery: Delivery, body: str, ow
     if number is None:
         return Received(False, "Delivered before.")
     try:
-        if own is None:
-            raise NotYet
         found = _understand(session, root, number, delivery.signals, own)
     except NotYet:
         return Received(True, "Stored; to be understood once Plane and Gitea have answered.")
@@ -109,13 +109,21 @@ def _finish(session: Session, root: Services, number: int, found: Sequence[tuple
 
 
 def _understand(
-    session: Session, root: Services, number: int, entries: Sequence[InboundSignal], own: Own
+    session: Session, root: Services, number: int, entries: Sequence[InboundSignal], own: Own | None
 ) -> list[tuple[str, str]]:
     """Store and, where that needs no network, apply what the entries mean; (item key, sentence) for each."""
     return [_one(session, root, number, entry, own) for entry in entries]
 
 
-def _one(session: Session, root: Services, number: int, entry: InboundSignal, own: Own) -> tuple[str, str]:
+def _is_button(entry: InboundSignal) -> bool:
+    return entry.item_ref.startswith(WAIT)
+
+
+def _one(session: Session, root: Services, number: int, entry: InboundSignal, own: Own | None) -> tuple[str, str]:
+    if _is_button(entry):
+        return buttons.pressed(session, root, number, entry)
+    if own is None:
+        raise NotYet
     project = _project(root, entry.project_ref)
     if project is None:
         return "", f"no project is {entry.project_ref}"

@@ -8,11 +8,11 @@ from sqlmodel import Session
 
 from pipeline import states
 from pipeline.errors import OrchError, Refused, Unavailable
-from pipeline.model import Wait, WorkItem
+from pipeline.model import Button, Wait, WorkItem
 from pipeline.stages import Status
-from pipeline.store import items, outbox, waits
+from pipeline.store import items, outbox, reactions, waits
 from pipeline.store.outbox import Kind, Letter
-from tasks import prefect_api
+from tasks import cards, prefect_api
 from tasks.services import Services
 
 log = logging.getLogger("orch.outbox")
@@ -69,7 +69,25 @@ async def _comment(root: Services, letter: Letter) -> None:
 async def _message(root: Services, letter: Letter) -> None:
     if root.messenger is None:
         raise Refused("No Telegram bot is configured.")
-    await root.messenger.send(str(letter.payload["html"]), silent=bool(letter.payload.get("silent")))
+    buttons = [Button(**button) for button in letter.payload.get("buttons", ())]
+    await root.messenger.send(str(letter.payload["html"]), buttons=buttons)
+    if moved := root.messenger.moved:
+        await root.store.awrite(
+            reactions.say, letter.item_key, root.texts("chat_moved", chat=moved), f"moved:{moved}", root.now()
+        )
+
+
+async def _card(root: Services, letter: Letter) -> None:
+    await cards.show(root, letter.item_key)
+
+
+async def _pressed(root: Services, letter: Letter) -> None:
+    """Tell the person who pressed a button what became of it, and take the buttons off when they are of no use any more."""
+    if root.messenger is None:
+        raise Refused("No Telegram bot is configured.")
+    await root.messenger.answer(str(letter.payload["press"]), str(letter.payload["text"]))
+    if letter.payload.get("message"):
+        await root.messenger.take_buttons_off(str(letter.payload["message"]))
 
 
 def _item_and_wait(session: Session, key: str) -> tuple[WorkItem, Wait | None] | None:
@@ -126,4 +144,11 @@ def _shown(session: Session, item_id: int, status: object) -> None:
     session.add(row)
 
 
-_SENDERS = {Kind.EVENT: _event, Kind.COMMENT: _comment, Kind.MESSAGE: _message, Kind.STATUS: _status}
+_SENDERS = {
+    Kind.EVENT: _event,
+    Kind.COMMENT: _comment,
+    Kind.MESSAGE: _message,
+    Kind.STATUS: _status,
+    Kind.CARD: _card,
+    Kind.PRESSED: _pressed,
+}

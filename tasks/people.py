@@ -1,6 +1,7 @@
 """Asking people: forms that can be filled in Prefect's UI, and the rows and messages around them."""
 
 import secrets
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Literal
 
@@ -14,6 +15,7 @@ from pipeline.outcomes import Ask
 from pipeline.settings import Settings
 from pipeline.stages import ROWS
 from pipeline.store import items, outbox, reactions, waits
+from tasks import buttons, links
 from tasks.ownership import Claimed
 from tasks.services import Services
 
@@ -110,7 +112,8 @@ def _begin(session: Session, root: Services, claimed: Claimed, ask: Ask, run_id:
         deadline=now + timedelta(seconds=root.settings.person_deadline_s),
     )
     html = _message(root.texts, root.settings, root.project(item.project).repository, item, ask)
-    reactions.say(session, item.key, html, f"{ask.kind}:{item.id}:{item.visit}:{ask.commit}:{_topic(ask)}", now)
+    once = f"{ask.kind}:{item.id}:{item.visit}:{ask.commit}:{_topic(ask)}"
+    reactions.say(session, item.key, html, once, now, buttons=buttons.below(root.settings, root.texts, wait))
     outbox.status(session, item.key, now)
     return wait
 
@@ -127,18 +130,22 @@ def _message(texts: Texts, settings: Settings, repository: str, item: WorkItem, 
         commit=ask.commit[:12],
         role=ROWS[item.stage].role,
         question=ask.sentence,
-        markup=links(settings, repository, item),
+        markup=lines(*_links(texts, settings, repository, item, ask.kind)),
     )
 
 
-def links(settings: Settings, repository: str, item: WorkItem) -> Markup:
-    """Links to the artifacts on the branch and to the card; an address that others cannot open is left out."""
-    forge = (settings.gitea_public_url or settings.gitea_url).rstrip("/")
-    plane = (settings.plane_web_url or settings.plane_url).rstrip("/")
-    return lines(
-        link(f"{forge}/{repository}/src/branch/{item.branch}/{item.artifacts}", "Artifacts") if forge else Markup(""),
-        link(f"{plane}/{settings.plane_workspace}/browse/{item.key}/", item.key) if plane else Markup(""),
-    )
+def _links(texts: Texts, settings: Settings, repository: str, item: WorkItem, kind: WaitKind) -> Iterator[Markup]:
+    """What a person reads before deciding, and the card; an address that others cannot open is left out."""
+    reads = {
+        WaitKind.APPROVAL: ("link_brd", links.brd(settings, repository, item)),
+        WaitKind.ANSWER: ("link_artifacts", links.artifacts(settings, repository, item)),
+        WaitKind.CONFIRMATION: ("link_pull", links.pull(settings, repository, item)),
+        WaitKind.INTEGRITY: ("link_pull", links.pull(settings, repository, item)),
+    }
+    key, url = reads[kind]
+    for label, address in ((key, url), ("link_issue", links.issue(settings, item))):
+        if address:
+            yield link(address, texts(label, key=item.key))
 
 
 def already_decided(session: Session, item: WorkItem, wait: Wait) -> bool:

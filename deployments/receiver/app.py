@@ -17,6 +17,7 @@ from deployments.receiver.queue_view import queue_view
 from pipeline.errors import BadSignature, OrchError, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
+from pipeline.inbound.telegram import parse_telegram
 from pipeline.model import Delivery
 from pipeline.projects import Project
 from pipeline.store import heartbeats, inbox
@@ -59,7 +60,7 @@ class Receiver:
 
 
 def create_app(root: Services) -> FastAPI:
-    """The receiver's application: two webhooks, `/healthz`, `/queue`, and the logos that Prefect's pages show."""
+    """The receiver's application: three webhooks, `/healthz`, `/queue`, and the logos that Prefect's pages show."""
     receiver = Receiver(root)
     app = FastAPI(title="Orch receiver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_pumping(receiver))
     settings = root.settings
@@ -71,6 +72,11 @@ def create_app(root: Services) -> FastAPI:
     @app.post("/webhooks/gitea")
     async def gitea(request: Request) -> Response:
         return await _webhook(receiver, request, "gitea", parse_gitea, settings.gitea_webhook_secret.get_secret_value())
+
+    @app.post("/webhooks/telegram")
+    async def telegram(request: Request) -> Response:
+        secret = settings.telegram_webhook_secret.get_secret_value()
+        return await _webhook(receiver, request, "telegram", parse_telegram, secret)
 
     @app.get("/healthz")
     async def healthz() -> Response:

@@ -9,7 +9,7 @@ import httpx
 from deployments.sandbox.faults import Peer
 from deployments.sandbox.options import Options
 from deployments.sandbox.stand_faults import StandFaultKind
-from deployments.sandbox.state import Hook, StandName
+from deployments.sandbox.state import PRESSES, Hook, StandName, TelegramMessage
 from deployments.sandbox.views import CardView, RepositoryView, StandView, StateView
 
 Who = Literal["person", "api"]
@@ -206,10 +206,30 @@ class SandboxClient:
 
     # --- Telegram and faults ---
 
-    def press(self, message_id: int, data: str, *, person: int = 42, again: bool = False) -> None:
+    def press(
+        self, message_id: int, data: str, *, person: int = PRESSES, username: str = "", is_bot: bool = False,
+        again: bool = False,
+    ) -> None:  # fmt: skip
         """A person presses a button below a message; `again` sends the last update id once more."""
         fields = {"message_id": message_id, "data": data, "person": person, "again": again}
-        self._call("POST", "/telegram/press", fields)
+        self._call("POST", "/telegram/press", fields | {"username": username, "is_bot": is_bot})
+
+    def press_button(self, label: str, *, person: int = PRESSES, username: str = "") -> TelegramMessage:
+        """A person presses the button with `label` in its text that came last; its message."""
+        for message in reversed(self.state().telegram.messages):
+            for button in (button for row in message.buttons for button in row):
+                if label in button["text"] and not message.deleted:
+                    self.press(message.message_id, button["callback_data"], person=person, username=username)
+                    return message
+        raise SandboxError(f"no message has a button {label!r}")
+
+    def migrate_chat(self, chat: int, new: int) -> None:
+        """A group becomes a supergroup with another id."""
+        self._call("POST", "/telegram/chat", {"chat": chat, "migrate_to": new})
+
+    def close_chat(self, chat: int, why: str = "Forbidden: bot was kicked from the group chat") -> None:
+        """A chat lets the bot in no more, with Telegram's word for it; an empty one lets it in again."""
+        self._call("POST", "/telegram/chat", {"chat": chat, "closed": why})
 
     def fail_next(
         self,

@@ -18,6 +18,7 @@ from deployments.sandbox.options import SAMPLE
 from deployments.sandbox.plane import PlaneError
 from deployments.sandbox.plane_state import Card, PlaneUser
 from deployments.sandbox.stands import STANDS
+from deployments.sandbox.state import PRESSES
 from deployments.sandbox.telegram import TelegramError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Control:
             _route("/pulls/{number:int}/close", POST=self._close_pull),
             _route("/ci", POST=self._ci),
             _route("/telegram/press", POST=self._press),
+            _route("/telegram/chat", POST=self._telegram_chat),
             _route("/faults", POST=self._fault, DELETE=self._clear_faults),
         ]
 
@@ -187,9 +189,21 @@ class Control:
 
     async def _press(self, _request: Request, fields: Fields) -> object:
         number = self._sandbox.telegram.press(
-            fields["message_id"], fields["data"], fields.get("person", 42), again=fields.get("again", False)
+            fields["message_id"],
+            fields["data"],
+            fields.get("person", PRESSES),
+            username=fields.get("username", ""),
+            is_bot=fields.get("is_bot", False),
+            again=fields.get("again", False),
         )
         return {"update_id": number}
+
+    async def _telegram_chat(self, _request: Request, fields: Fields) -> object:
+        if "migrate_to" in fields:
+            self._sandbox.telegram.migrate(fields["chat"], fields["migrate_to"])
+        else:
+            self._sandbox.telegram.close(fields["chat"], fields["closed"])
+        return {}
 
     async def _fault(self, _request: Request, fields: Fields) -> object:
         apply_fault(self._sandbox.core.faults, fields)

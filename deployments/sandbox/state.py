@@ -9,6 +9,9 @@ from deployments.sandbox.clock import now
 from deployments.sandbox.gitea_state import GiteaWorld
 from deployments.sandbox.plane_state import PlaneWorld
 
+PRESSES = 42
+"""Telegram's user id of the person who presses buttons, unless another one is said to."""
+
 
 class TelegramMessage(BaseModel):
     """A message in a chat; `edits` holds its earlier texts, oldest first."""
@@ -24,13 +27,27 @@ class TelegramMessage(BaseModel):
     sent_at: datetime = Field(default_factory=now)
 
 
+class CallbackAnswer(BaseModel):
+    """What a person who pressed a button was shown."""
+
+    id: str
+    text: str = ""
+
+
 class TelegramWorld(BaseModel):
-    """All that Telegram knows."""
+    """All that Telegram knows.
+
+    `migrated`: groups that became supergroups, with their new ids; `closed`: chats that take no messages, and why.
+    """
 
     messages: list[TelegramMessage] = Field(default_factory=list)
-    answered_callbacks: list[str] = Field(default_factory=list)
+    asked_callbacks: list[str] = Field(default_factory=list)
+    answered_callbacks: list[CallbackAnswer] = Field(default_factory=list)
     webhook_url: str = ""
     webhook_secret: str = ""
+    allowed_updates: list[str] = Field(default_factory=list)
+    migrated: dict[int, int] = Field(default_factory=dict)
+    closed: dict[int, str] = Field(default_factory=dict)
     last_update: int = 0
 
 

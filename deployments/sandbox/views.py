@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from deployments.sandbox.gitea_state import CommitStatus, DefaultPush, Pull
-from deployments.sandbox.state import Artifact, Deploy, Hook, StandName, TelegramMessage
+from deployments.sandbox.state import Artifact, CallbackAnswer, Deploy, Hook, StandName, TelegramMessage
 
 
 class CommentView(BaseModel):
@@ -89,7 +89,7 @@ class TelegramView(BaseModel):
     """The chat: all messages, deleted ones included, and the callbacks that were answered."""
 
     messages: list[TelegramMessage]
-    answered_callbacks: list[str]
+    answered_callbacks: list[CallbackAnswer]
 
 
 class StandView(BaseModel):

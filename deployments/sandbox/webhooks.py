@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Delivery:
-    """One webhook on its way. `body` is made when it is sent, for Plane reads its data only then."""
+    """One webhook on its way. `body` is made when it is sent, for Plane reads its data only then.
+
+    `wants_2xx`: an HTTP error counts as not delivered, as it does for Telegram (its documentation says so).
+    """
 
     peer: Peer
     event: str
@@ -26,6 +29,7 @@ class Delivery:
     headers: Callable[[bytes], Mapping[str, str]]
     retry_delays: tuple[float, ...] = ()
     gave_up: Callable[[], None] | None = None
+    wants_2xx: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Sent:
 class WebhookSender:
     """Sends deliveries, one at a time per peer, each time-out `timeout` seconds.
 
-    An HTTP error is never tried again (measured on Plane CE 1.3 and Gitea 1.21); a transport error is, where the
+    An HTTP error is not tried again by Plane and Gitea (measured on CE 1.3 and 1.21); a transport error is, where the
     delivery has `retry_delays`.
     """
 
@@ -132,7 +136,7 @@ class WebhookSender:
             delivery.gave_up()
 
     async def _post(self, delivery: Delivery, body: bytes) -> bool:
-        """Whether any HTTP answer came; headers are made anew for each attempt."""
+        """Whether any HTTP answer came, or a good one where that is wanted; headers are made anew for each attempt."""
         try:
             answer = await self._client.post(delivery.url, content=body, headers=delivery.headers(body))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -140,7 +144,7 @@ class WebhookSender:
             self._note(delivery, type(error).__name__)
             return False
         self._note(delivery, str(answer.status_code))
-        return True
+        return answer.is_success or not delivery.wants_2xx
 
     def _note(self, delivery: Delivery, outcome: str) -> None:
         self.sent.append(Sent(delivery.peer, delivery.event, delivery.url, outcome))

@@ -32,6 +32,14 @@ def check_signature(body: bytes, signature: str, secret: str) -> None:
         raise BadSignature("The delivery's signature is wrong; the webhook's secret differs from the one set here.")
 
 
+def check_secret(given: str, secret: str) -> None:
+    """Raise `BadSignature` unless a delivery came with our secret; compared in constant time, an empty one refused."""
+    if not secret:
+        raise BadSignature("No webhook secret is configured here, so no delivery can be trusted; set the secret.")
+    if not hmac.compare_digest(given.encode(errors="replace"), secret.encode()):
+        raise BadSignature("The delivery is not signed with our secret; set the webhook again with the one set here.")
+
+
 def digest(source: str, event: str, body: bytes) -> str:
     """Names a delivery by its content, SHA-256 in hexadecimal.
 

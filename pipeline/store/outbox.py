@@ -19,6 +19,9 @@ CLAIM = timedelta(seconds=60)
 SETTLE = timedelta(seconds=0.7)
 """How long the announcement of a new stage is held back: the run that made it is about to end and to write its end."""
 
+CARD_PAUSE = timedelta(seconds=1)
+"""How long news for an item's live message are collected: Telegram takes about one call a second for a chat."""
+
 BACK_OFF = (2, 10, 30, 120, 600)
 """Seconds until a row that could not be sent is tried again, by the number of tries; the last repeats."""
 
@@ -30,6 +33,8 @@ class Kind(StrEnum):
     COMMENT = "comment"
     STATUS = "status"
     MESSAGE = "message"
+    CARD = "card"
+    PRESSED = "pressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +107,30 @@ def enter(session: Session, item_key: str, stage: Stage, now: datetime) -> bool:
 
 
 def status(session: Session, item_key: str, now: datetime) -> bool:
-    """Have the item's card show what is true when the letter is sent; one waiting letter an item is enough."""
-    waiting = session.exec(
-        select(OutboxRow.id).where(
-            OutboxRow.kind == Kind.STATUS,
-            OutboxRow.item_key == item_key,
-            col(OutboxRow.sent_at).is_(None),
-            col(OutboxRow.claimed_until).is_(None),
-        )
-    ).first()
-    return put(session, Kind.STATUS, item_key, {}, now) if waiting is None else False
+    """Have the item's card in the tracker, and its live message, show what is true when the letters are sent."""
+    live_card(session, item_key, now)
+    return False if _waits(session, Kind.STATUS, item_key) else put(session, Kind.STATUS, item_key, {}, now)
+
+
+def live_card(session: Session, item_key: str, now: datetime) -> bool:
+    """Have the item's live message show what is true when the letter is sent."""
+    waits = _waits(session, Kind.CARD, item_key)
+    return False if waits else put(session, Kind.CARD, item_key, {}, now, pause=CARD_PAUSE)
+
+
+def _waits(session: Session, kind: Kind, item_key: str) -> bool:
+    """Whether a letter of this kind is in the box that nobody is sending yet: one for an item is enough."""
+    return (
+        session.exec(
+            select(OutboxRow.id).where(
+                OutboxRow.kind == kind,
+                OutboxRow.item_key == item_key,
+                col(OutboxRow.sent_at).is_(None),
+                col(OutboxRow.claimed_until).is_(None),
+            )
+        ).first()
+        is not None
+    )
 
 
 def claim(session: Session, now: datetime, *, limit: int = 50, item_key: str | None = None) -> list[Letter]:

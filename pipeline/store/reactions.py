@@ -1,13 +1,15 @@
 """Applying signals: what `decide.on_signal` says, done in the transaction that consumes the signal."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlmodel import Session
 
 from pipeline import decide, signals
 from pipeline.messages import Texts, as_comment
-from pipeline.model import Decision, Hold, WorkItem
+from pipeline.model import Button, Decision, Hold, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import ROWS, Stage
 from pipeline.store import evidence, inbox, items, leases, outbox, waits
@@ -124,10 +126,12 @@ def let_go(session: Session, item: WorkItem, now: datetime) -> None:
         outbox.event(session, signals.WAIT_ANSWERED, item.key, now, resume=wait.flow_run_id)
 
 
-def hold(session: Session, item: WorkItem, kind: Hold, why: str, now: datetime, texts: Texts) -> None:
-    """Hold the item and tell people, once for this stage, visit and reason."""
+def hold(
+    session: Session, item: WorkItem, kind: Hold, why: str, now: datetime, texts: Texts, *, text: str = ""
+) -> None:
+    """Hold the item and tell people, once for this stage, visit and reason; in the words of `text`, if given."""
     items.hold(session, item.id, kind, why, now)
-    html = texts(kind.value, key=item.key, title=item.title, stage=item.stage, reason=why)
+    html = texts(text or kind.value, key=item.key, title=item.title, stage=item.stage, reason=why)
     dedupe = f"{kind}:{item.id}:{item.stage}:{item.visit}:{hash_of(why)}"
     say(session, item.key, html, dedupe, now)
     tell(session, item.key, html, dedupe, now)
@@ -142,9 +146,10 @@ def request_stop(session: Session, item: WorkItem, now: datetime) -> None:
     outbox.event(session, Signal.STOP_REQUESTED.event, item.key, now)
 
 
-def say(session: Session, key: str, html: str, dedupe: str, now: datetime, *, silent: bool = False) -> None:
-    """A message to people, once per `dedupe`."""
-    outbox.put(session, outbox.Kind.MESSAGE, key, {"html": html, "silent": silent}, now, dedupe=f"message:{dedupe}")
+def say(session: Session, key: str, html: str, dedupe: str, now: datetime, *, buttons: Sequence[Button] = ()) -> None:
+    """A message to people, once per `dedupe`. It makes a sound: what may be silent is on the item's live message."""
+    payload = {"html": html, "buttons": [asdict(button) for button in buttons]}
+    outbox.put(session, outbox.Kind.MESSAGE, key, payload, now, dedupe=f"message:{dedupe}")
 
 
 def tell(session: Session, key: str, html: str, dedupe: str, now: datetime) -> None:

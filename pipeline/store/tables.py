@@ -385,6 +385,17 @@ class OutboxRow(SQLModel, table=True):
     last_error: str = ""
 
 
+class CardRow(SQLModel, table=True):
+    """The one live message about an item: where it is, and a fingerprint of what it says."""
+
+    __tablename__ = "cards"
+
+    item_id: int = Field(foreign_key="work_items.id", primary_key=True, sa_column_kwargs={"autoincrement": False})
+    message: str | None = None
+    says: str = ""
+    taken_until: datetime | None = _maybe_time()
+
+
 class HeartbeatRow(SQLModel, table=True):
     """When something that has to happen regularly last succeeded."""
 

@@ -6,8 +6,8 @@ from sqlmodel import Session, col, select
 
 from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store.items import lock
-from pipeline.store.tables import DecisionRow, SignalRow, WaitRow
+from pipeline.store.items import lock, snapshot
+from pipeline.store.tables import DecisionRow, SignalRow, WaitRow, WorkItemRow
 
 
 def open_wait(session: Session, item_id: int) -> Wait | None:
@@ -25,6 +25,12 @@ def open_waits(session: Session) -> list[Wait]:
 def item_of(session: Session, wait: Wait) -> int:
     """The id of the item that waits."""
     return session.exec(select(WaitRow.item_id).where(WaitRow.id == wait.id)).one()
+
+
+def by_key(session: Session, key: str) -> tuple[Wait, WorkItem] | None:
+    """A wait, open or closed, and the item that it was about, as that is now."""
+    row = session.exec(select(WaitRow).where(WaitRow.key == key)).first()
+    return (_wait(row), snapshot(session.get_one(WorkItemRow, row.item_id))) if row else None
 
 
 def begin(

@@ -33,7 +33,7 @@ def suspended(product: Product, key: str) -> str:
 
 
 def test_a_decision_two_seconds_before_the_run_suspends(product: Product) -> None:
-    product.sandbox.delay("telegram", 3, n=1)
+    product.sandbox.delay("telegram", 3, n=2, match="sendMessage")  # the live message and the question
     key = product.start_item(project="PA")
     product.until(lambda: product.wait(key), what="the approval wait")
     product.sandbox.move_card(key, "Approved")

@@ -81,7 +81,7 @@ class Found:
 
     @property
     def repeated(self) -> int:
-        """Telegram messages beyond those that were to be sent."""
+        """Sounding Telegram messages beyond those that were to be sent."""
         return self.messages - sum(letter.kind == Kind.MESSAGE for letter in self.letters)
 
 
@@ -97,7 +97,7 @@ def look(stand: Stand) -> Found:
         **seen,
         shown=card.state,
         comments=[comment.external_id for comment in card.comments],
-        messages=len(state.telegram.messages),
+        messages=sum(not message.silent for message in state.telegram.messages),
         pulls=repository.pulls,
         tips=repository.main_tips,
         branch=repository.branches.get(item.branch),

@@ -73,4 +73,4 @@ def test_pressing_a_button_reaches_the_webhook_with_its_secret(sandbox: SandboxC
     assert (query["from"]["id"], query["data"], query["message"]["message_id"]) == (99, "approve:1", number)
     assert first.body["update_id"] == second.body["update_id"]
     call(sandbox, "answerCallbackQuery", callback_query_id=query["id"])
-    assert sandbox.state().telegram.answered_callbacks == [query["id"]]
+    assert [told.id for told in sandbox.state().telegram.answered_callbacks] == [query["id"]]

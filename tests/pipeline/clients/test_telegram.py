@@ -27,7 +27,7 @@ async def telegram(replay: Any) -> AsyncIterator[TelegramClient]:
 
 async def test_a_message_is_sent_as_html_without_link_previews(telegram: TelegramClient, replay: Any) -> None:
     replay.on("POST", PATH, 200, SENT)
-    assert await telegram.send("<b>Hello</b>", silent=True) == "42"
+    assert await telegram.send("<b>Hello</b>", silent=True) == "7/42"
     assert replay.calls[0].body == {
         "chat_id": "7",
         "text": "<b>Hello</b>",
@@ -41,7 +41,7 @@ async def test_html_that_telegram_cannot_parse_is_sent_as_plain_text(telegram: T
     cannot = {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities: Unsupported tag"}
     replay.on("POST", PATH, 400, cannot)
     replay.on("POST", PATH, 200, SENT)
-    assert await telegram.send("<blink>a &lt; b</blink>") == "42"
+    assert await telegram.send("<blink>a &lt; b</blink>") == "7/42"
     assert replay.calls[1].body["text"] == "a < b"
     assert "parse_mode" not in replay.calls[1].body
 

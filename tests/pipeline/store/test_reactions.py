@@ -99,7 +99,7 @@ def test_a_hold_is_told_once_for_its_reason(store: Store) -> None:
     item = new_item(store)
     for _ in range(3):
         store.write(reactions.hold, item, Hold.BLOCKED, "the repository is gone", NOW, TEXTS)
-    assert sorted(kind for kind, _ in letters(store)) == ["comment", "message", "status"]
+    assert sorted(kind for kind, _ in letters(store)) == ["card", "comment", "message", "status"]
 
 
 def test_to_analyse_resumes_a_blocked_analysis(store: Store) -> None:
