@@ -8,7 +8,8 @@ from deployments.checkup.agent import look_at_agent
 from deployments.checkup.finding import Finding, Grade, fine, less, missing
 from deployments.checkup.gitea import look_at_gitea
 from deployments.checkup.plane import look_at_plane, look_at_webhook_secret, webhook_values
-from deployments.connections import agent_of, gitea_of, plane_of, replace
+from deployments.checkup.telegram import look_at_telegram
+from deployments.connections import agent_of, gitea_of, plane_of, replace, telegram_of
 from deployments.peers import prefect_client
 from pipeline.errors import OrchError
 from pipeline.settings import Settings
@@ -39,6 +40,14 @@ async def connect_gitea(settings: Settings, *, create_webhook: bool) -> Connecti
         projects = settings.registry().values()
         findings = await look_at_gitea(client, projects, settings, create_webhook=create_webhook)
     return Connection([*findings, *_without_projects(settings), *await _keep(settings, block, findings)])
+
+
+async def connect_telegram(settings: Settings, *, set_webhook: bool) -> Connection:
+    """Telegram: bot, chat, and the webhook of its buttons, which is set on request."""
+    block = telegram_of(settings)
+    async with block.get_client() as client:
+        findings = await look_at_telegram(client, settings, set_webhook=set_webhook)
+    return Connection([*findings, *await _keep(settings, block, findings)])
 
 
 async def connect_agent(settings: Settings) -> Connection:

@@ -19,8 +19,7 @@ async def ensure_blocks(settings: Settings) -> UUID | None:
     await _ensure(plane_of(settings))
     await _ensure(gitea_of(settings))
     await _ensure(agent_of(settings))
-    telegram = telegram_of(settings)
-    return await _ensure(telegram) if telegram else None
+    return await _ensure(telegram_of(settings)) if settings.telegram_bot_token.get_secret_value() else None
 
 
 def plane_of(settings: Settings) -> PlaneWorkspace:
@@ -45,10 +44,8 @@ def agent_of(settings: Settings) -> CodingAgent:
     )
 
 
-def telegram_of(settings: Settings) -> TelegramNotification | None:
-    """The block that these settings make; None without a bot."""
-    if not settings.telegram_bot_token.get_secret_value():
-        return None
+def telegram_of(settings: Settings) -> TelegramNotification:
+    """The block that these settings make."""
     return TelegramNotification(
         token=settings.telegram_bot_token, chat_id=settings.telegram_chat_id, api_url=settings.telegram_api_url
     )

@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from prefect.blocks.core import Block
 
-from blocks import CodingAgent, GiteaServer, PlaneWorkspace
+from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from deployments.checkup import machine
 from deployments.checkup.agent import look_at_agent
 from deployments.checkup.finding import Finding, fine, less, missing
 from deployments.checkup.gitea import look_at_gitea
 from deployments.checkup.plane import look_at_plane, look_at_webhook_secret
-from deployments.connections import agent_of, gitea_of, plane_of
+from deployments.checkup.telegram import look_at_telegram
+from deployments.connections import agent_of, gitea_of, plane_of, telegram_of
 from deployments.peers import block, prefect_client
 from pipeline.clients.bubblewrap import sandbox_state, unavailable
 from pipeline.errors import OrchError, Refused
@@ -62,6 +63,11 @@ async def _outside(settings: Settings, found: list[Finding]) -> AsyncIterator[Fi
             gitea = await _in_use(GiteaServer, gitea_of(settings), up=up)
             async with gitea.get_client() as forge:
                 for finding in await look_at_gitea(forge, projects, settings):
+                    yield finding
+        if settings.telegram_bot_token.get_secret_value():
+            telegram = await _in_use(TelegramNotification, telegram_of(settings), up=up)
+            async with telegram.get_client() as messenger:
+                for finding in await look_at_telegram(messenger, settings):
                     yield finding
         if settings.agent_command:
             agent = await _in_use(CodingAgent, agent_of(settings), up=up)

@@ -78,6 +78,23 @@ def gitea(
 
 
 @connect.command()
+def telegram(
+    token: Annotated[str, typer.Option(help="The bot's token; better typed when asked.")] = "",
+    chat: Annotated[str, typer.Option(help="The chat that is written to: a number, or @name for a channel.")] = "",
+    set_webhook: Annotated[
+        bool, typer.Option("--set-webhook", help="Have Telegram tell Orch of pressed buttons.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Telegram: the bot, the chat, and the webhook of the buttons below questions."""
+    from deployments.connect import connect_telegram
+
+    settings = _filled({"telegram_bot_token": token, "telegram_chat_id": chat}, yes=yes)
+    _connected(run(connect_telegram(settings, set_webhook=set_webhook)), settings, as_json=as_json)
+
+
+@connect.command()
 def agent(
     command: Annotated[str, typer.Option(help="The agent's command line.")] = "",
     yes: Yes = False,

@@ -16,7 +16,9 @@ from pipeline.settings import Settings
 
 UNREADABLE = 2
 
-app = typer.Typer(name="deliveries", help="What Plane and Gitea sent, and what it means.", no_args_is_help=True)
+app = typer.Typer(
+    name="deliveries", help="What Plane, Gitea and Telegram sent, and what it means.", no_args_is_help=True
+)
 
 
 @app.callback()

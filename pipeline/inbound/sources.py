@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.inbound import gitea, plane
-from pipeline.inbound.signature import check_signature, header
+from pipeline.inbound import gitea, plane, telegram
+from pipeline.inbound.signature import check_secret, check_signature, header
 from pipeline.model import Delivery
 
 
@@ -40,6 +40,13 @@ SOURCES = (
         signature=gitea.SIGNATURE,
         check=check_signature,
         understand=gitea.understand_gitea,
+    ),
+    Source(
+        name=telegram.SOURCE,
+        told_by=(telegram.SIGNATURE,),
+        signature=telegram.SIGNATURE,
+        check=lambda _body, given, secret: check_secret(given, secret),
+        understand=telegram.understand_telegram,
     ),
 )
 
