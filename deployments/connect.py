@@ -11,7 +11,7 @@ from deployments.checkup.plane import look_at_plane, look_at_webhook_secret, web
 from deployments.checkup.telegram import look_at_telegram
 from deployments.connections import agent_of, gitea_of, plane_of, replace, telegram_of
 from deployments.peers import prefect_client
-from pipeline.errors import OrchError
+from pipeline.errors import OrchError, SettingsError
 from pipeline.settings import Settings
 
 
@@ -65,9 +65,10 @@ async def _keep(settings: Settings, block: Block, findings: list[Finding]) -> li
     try:
         async with prefect_client(settings):
             there = await replace(settings, block)
+    except SettingsError:  # no Prefect server was ever started with this state folder
+        return [fine(about, "The first `orch up` makes the block, from the settings.")]
     except OrchError as error:
-        step = "The first `orch up` makes the block; to change one that is there, connect again while Orch is up."
-        return [less(about, f"The block was not saved: {error}", step)]
+        return [less(about, f"The block was not saved: {error}", "Connect again while Orch is up.")]
     return [fine(about, "The block was changed: restart `orch up`." if there else "The block was made.")]
 
 

@@ -32,7 +32,7 @@ def look_at_settings(settings: Settings) -> list[Finding]:
         return [*absent, missing("Settings", str(error), "Correct the project registry; see docs/configuration.md.")]
     if not registry:
         return absent
-    return [*absent, fine("Settings", f"The registry has {len(registry)} projects: {', '.join(registry)}.")]
+    return [*absent, fine("Settings", f"Projects in the registry: {', '.join(registry)}.")]
 
 
 def look_at_versions() -> Finding:

@@ -115,9 +115,17 @@ def test_telegram_and_the_agent_are_connected(filled: Settings) -> None:
     assert f"{sys.executable} answers: Python {sys.version.split()[0]}" in sentences
 
 
-def test_without_a_running_orch_the_block_is_left_to_its_first_start(filled: Settings) -> None:
+def test_before_the_first_start_the_block_is_left_to_it(filled: Settings) -> None:
     last = told(orch("connect", "agent", "--json"))["findings"][-1]
-    assert (last["grade"], "orch up" in last["next_step"]) == ("less", True)
+    assert (last["grade"], last["sentence"]) == ("ok", "The first `orch up` makes the block, from the settings.")
+
+
+def test_a_block_is_not_changed_while_its_server_is_down(
+    filled: Settings, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port}/api")
+    last = told(orch("connect", "agent", "--json"))["findings"][-1]
+    assert (last["grade"], last["next_step"]) == ("less", "Connect again while Orch is up.")
 
 
 @pytest.mark.prefect
