@@ -1,7 +1,7 @@
 """Block: the coding agent that works the stages, and what each role may use of it."""
 
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
 from pipeline.clients.agent import CommandAgent
 from pipeline.stages import Role
@@ -32,7 +32,8 @@ class CodingAgent(Block):
 
     _block_type_name = "Coding Agent"
     _block_type_slug = "coding-agent"
-    _description = "The command that works a stage, and its limits by role."
+    _description = "The command that works a stage, and its limits by role. The documentation is that of Claude Code."
+    _documentation_url = HttpUrl("https://docs.claude.com/en/docs/claude-code/cli-reference")
 
     command: list[str] = Field(min_length=1, description="The command as an argument list; no shell is involved.")
     pass_env: list[str] = Field(

@@ -1,7 +1,7 @@
 """Block: the Plane workspace that Orch reads issues from."""
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from pydantic import Field, HttpUrl, SecretStr
 
 from pipeline.clients.plane import Admit, PlaneClient
 
@@ -12,6 +12,7 @@ class PlaneWorkspace(Block):
     _block_type_name = "Plane Workspace"
     _block_type_slug = "plane-workspace"
     _description = "The Plane workspace whose issues Orch works on."
+    _documentation_url = HttpUrl("https://developers.plane.so/api-reference/introduction")
 
     url: str = Field(description="Plane's address, such as https://plane.example.org.")
     workspace: str = Field(description="Slug of the workspace, as in its URLs.")

@@ -3,7 +3,7 @@
 from html import escape
 
 from prefect.blocks.abstract import NotificationBlock, NotificationError
-from pydantic import Field, SecretStr
+from pydantic import Field, HttpUrl, SecretStr
 
 from pipeline.clients.telegram import TelegramClient
 from pipeline.errors import OrchError
@@ -15,6 +15,7 @@ class TelegramNotification(NotificationBlock):
     _block_type_name = "Telegram Notification"
     _block_type_slug = "telegram-notification"
     _description = "Sends messages to a Telegram chat."
+    _documentation_url = HttpUrl("https://core.telegram.org/bots/api")
 
     token: SecretStr = Field(description="Token of the bot, as BotFather gave it.")
     chat_id: str = Field(description="Chat that is written to: a number, or @name for a channel.")

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from prefect.blocks.core import Block
+from pydantic import HttpUrl
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from pipeline.settings import Settings
@@ -14,34 +15,66 @@ async def ensure_blocks(settings: Settings) -> UUID | None:
 
     A document that exists is left as it is, whatever the settings say: it may have been changed in Prefect's pages.
     """
+    await register_types(settings)
+    await _ensure(plane_of(settings))
+    await _ensure(gitea_of(settings))
+    await _ensure(agent_of(settings))
+    return await _ensure(telegram_of(settings)) if settings.telegram_bot_token.get_secret_value() else None
+
+
+def plane_of(settings: Settings) -> PlaneWorkspace:
+    """The block that these settings make."""
+    return PlaneWorkspace(
+        url=settings.plane_url,
+        workspace=settings.plane_workspace,
+        token=settings.plane_token,
+        bot_tokens=dict(settings.plane_bot_tokens),
+    )
+
+
+def gitea_of(settings: Settings) -> GiteaServer:
+    """The block that these settings make."""
+    return GiteaServer(url=settings.gitea_url, token=settings.gitea_token)
+
+
+def agent_of(settings: Settings) -> CodingAgent:
+    """The block that these settings make."""
+    return CodingAgent(
+        command=list(settings.agent_command),
+        pass_env=list(settings.agent_pass_env),
+        model=settings.agent_model,
+        effort=settings.agent_effort,
+        timeout_s=settings.agent_timeout_s,
+        idle_timeout_s=settings.agent_idle_timeout_s,
+    )
+
+
+def telegram_of(settings: Settings) -> TelegramNotification:
+    """The block that these settings make."""
+    return TelegramNotification(
+        token=settings.telegram_bot_token, chat_id=settings.telegram_chat_id, api_url=settings.telegram_api_url
+    )
+
+
+async def replace(settings: Settings, block: Block) -> bool:
+    """Have the document be what `block` says, whatever it said; whether there was one before."""
+    await register_types(settings)
+    try:
+        await type(block).aload(BLOCK)
+    except ValueError:
+        await block.asave(BLOCK)
+        return False
+    await block.asave(BLOCK, overwrite=True)
+    return True
+
+
+async def register_types(settings: Settings) -> None:
+    """Let the Prefect server know the kinds of blocks, with logos that this Orch's receiver serves. Idempotent."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  compared, not bound
     for block in (PlaneWorkspace, GiteaServer, CodingAgent, TelegramNotification):
+        slug = block.get_block_type_slug()
+        block._logo_url = HttpUrl(f"http://{host}:{settings.port}/logos/{slug}.svg")
         await block.aregister_type_and_schema()
-    await _ensure(
-        PlaneWorkspace(
-            url=settings.plane_url,
-            workspace=settings.plane_workspace,
-            token=settings.plane_token,
-            bot_tokens=dict(settings.plane_bot_tokens),
-        )
-    )
-    await _ensure(GiteaServer(url=settings.gitea_url, token=settings.gitea_token))
-    await _ensure(
-        CodingAgent(
-            command=list(settings.agent_command),
-            pass_env=list(settings.agent_pass_env),
-            model=settings.agent_model,
-            effort=settings.agent_effort,
-            timeout_s=settings.agent_timeout_s,
-            idle_timeout_s=settings.agent_idle_timeout_s,
-        )
-    )
-    if not settings.telegram_bot_token.get_secret_value():
-        return None
-    return await _ensure(
-        TelegramNotification(
-            token=settings.telegram_bot_token, chat_id=settings.telegram_chat_id, api_url=settings.telegram_api_url
-        )
-    )
 
 
 async def _ensure(block: Block) -> UUID | None:

@@ -32,6 +32,7 @@ GROUPS = {
     "telegram_api_url": "Telegram",
     "host": "Receiver and Prefect server",
     "agent_command": "Agents",
+    "budget_run_usd": "Budgets and people",
     "max_analyst_retries": "Retries",
     "min_description_chars": "Gates, merge and deploy",
     "lease_ttl_s": "Waiting and waking",

@@ -219,8 +219,29 @@ class AgentEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What a command may touch when it is confined: everything else is read-only, and what is Orch's is not there.
+
+    `home` and the folders `writable` are its own, but for the files `fixed` in them. `readable` shows folders or files
+    of the hidden ones, `empty` hides folders inside of these, and `instead` shows the first of each pair, writable, at
+    the place of the second.
+    """
+
+    home: Path
+    writable: tuple[Path, ...] = ()
+    fixed: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
+    empty: tuple[Path, ...] = ()
+    instead: tuple[tuple[Path, Path], ...] = ()
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AgentJob:
-    """One agent run to be carried out. `environment` is everything the agent will see, nothing is inherited."""
+    """One agent run to be carried out. `environment` is everything the agent will see, nothing is inherited.
+
+    `room` is what it may touch, None where nothing confines it. 0 turns or dollars mean no limit.
+    """
 
     role: Role
     work_item: str
@@ -230,8 +251,11 @@ class AgentJob:
     timeout_s: float
     idle_timeout_s: float
     environment: Mapping[str, str]
+    room: Room | None = None
     model: str = ""
     effort: str = ""
+    max_turns: int = 0
+    max_budget_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +367,16 @@ class CiStatus:
     state: CiState
     failing: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeAccess:
+    """What Orch's user may do in a repository. `push_default` is about the default branch; None: there is none."""
+
+    push: bool
+    admin: bool
+    push_default: bool | None
+    fast_forward_only: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ class Project(BaseModel):
     repeat_red_tests: bool = Field(
         default=False, description="Run red tests once more, for projects with flaky ones; both results are recorded."
     )
+    network: bool = Field(
+        default=False,
+        description="Tests and coverage need the network. It is this machine's: they then reach its local services, too.",
+    )
     junit_xml: str = Field(
         default="",
         description="JUnit XML that the test command writes, as a path in the checkout; names failing tests.",

@@ -103,6 +103,11 @@ class Settings(BaseSettings):
     # --- receiver
     host: str = Field(default="127.0.0.1", description="Address that the webhook receiver listens on.")
     port: int = Field(default=8270, ge=0, le=65535, description="Port of the webhook receiver.")
+    public_url: str = Field(
+        default="",
+        description="Address under which Plane, Gitea and Telegram reach the receiver, such as "
+        "`https://orch.example.org`. Default: the receiver's own, which does for servers on this machine.",
+    )
     prefect_port: int = Field(
         default=4270,
         ge=1,
@@ -122,8 +127,49 @@ class Settings(BaseSettings):
     )
     agent_timeout_s: Seconds = Field(default=3600, description="Longest time an agent may work on one attempt.")
     agent_idle_timeout_s: Seconds = Field(default=900, description="Longest time an agent may print nothing.")
+    agent_network: bool = Field(
+        default=True,
+        description="Agents have the network, which theirs has to reach its model by; off: they have none.",
+    )
+    sandbox: Literal["auto", "off", "required"] = Field(
+        default="auto",
+        description="Whether bubblewrap confines agents and the commands that run a branch's code. `auto`: where it is "
+        "installed and allowed, else a warning says so; `required`: nothing of that runs without it.",
+    )
+    sandbox_hide: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Further files and folders that confined commands must not see."
+    )
+    sandbox_show: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Files and folders that confined commands may read although they lie in a hidden one, such as tools "
+        "below `/tmp` or `/run/docker.sock` (which gives everything away).",
+    )
     max_concurrency: int = Field(default=2, ge=1, description="Agent stages that run at once (work pool orch-agents).")
     control_concurrency: int = Field(default=4, ge=1, description="Other runs at once (work pool orch-control).")
+
+    # --- budgets and people
+    budget_run_usd: float = Field(
+        default=0,
+        ge=0,
+        description="Dollars that one run of an agent may cost; passed on to agents that take it. 0: any.",
+    )
+    budget_item_usd: float = Field(
+        default=0,
+        ge=0,
+        description="Dollars after which a person has to let each further run of an item go on. 0: none.",
+    )
+    budget_item_tokens: int = Field(
+        default=0, ge=0, description="The same in tokens, all that went in (cached ones included) and out. 0: none."
+    )
+    budget_day_usd: float = Field(
+        default=0, ge=0, description="Dollars after which the same holds for all items until the next UTC day. 0: none."
+    )
+    budget_day_tokens: int = Field(default=0, ge=0, description="The same in tokens. 0: none.")
+    people: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Who may answer and decide by a comment: ids, e-mail addresses or display names of Plane users. "
+        "Empty: every member but bots.",
+    )
 
     # --- retries
     max_analyst_retries: int = Field(
@@ -197,7 +243,10 @@ class Settings(BaseSettings):
     )
     reconcile_enabled: bool = Field(default=True, description="Off: the scheduled tick does nothing at all.")
 
-    @field_validator("agent_command", "agent_pass_env", "image_freshness_repos", "auto_label_repos", mode="before")
+    @field_validator(
+        "agent_command", "agent_pass_env", "sandbox_hide", "sandbox_show", "people", "image_freshness_repos",
+        "auto_label_repos", mode="before",
+    )  # fmt: skip
     @classmethod
     def _words(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -244,6 +293,10 @@ class Settings(BaseSettings):
         """Whether the live message about an item moves below the others when it has news."""
         return self.tracker_mode.strip().casefold() == "bump"
 
+    def webhook_url(self, source: str) -> str:
+        """Where `source` (plane, gitea, telegram) sends its webhooks."""
+        return f"{(self.public_url or f'http://{self.host}:{self.port}').rstrip('/')}/webhooks/{source}"
+
     def looks_at_freshness(self, repository: str) -> bool:
         """Whether it is asked which revision staging runs."""
         return self.image_freshness_enabled and _among(repository, self.image_freshness_repos)
@@ -262,9 +315,13 @@ class Settings(BaseSettings):
 
     def require(self) -> None:
         """Raise one `SettingsError` naming every missing variable and where to get it."""
-        missing = [f"  {name}: {where}" for name, where, value in self._required() if not value]
+        missing = [f"  {name}: {where}" for name, where in self.absent()]
         if missing:
             raise SettingsError("These settings are missing (environment or .env):\n" + "\n".join(missing))
+
+    def absent(self) -> list[tuple[str, str]]:
+        """Necessary variables that are not set, each with where to get its value."""
+        return [(name, where) for name, where, value in self._required() if not value]
 
     def _required(self) -> list[tuple[str, str, object]]:
         return [

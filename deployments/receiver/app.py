@@ -10,7 +10,9 @@ from datetime import timedelta
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
 
+from blocks import LOGOS
 from deployments.receiver.queue_view import queue_view
 from pipeline.errors import BadSignature, OrchError, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
@@ -58,7 +60,7 @@ class Receiver:
 
 
 def create_app(root: Services) -> FastAPI:
-    """The receiver's application: three webhooks, `/healthz` and `/queue`."""
+    """The receiver's application: three webhooks, `/healthz`, `/queue`, and the logos that Prefect's pages show."""
     receiver = Receiver(root)
     app = FastAPI(title="Orch receiver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_pumping(receiver))
     settings = root.settings
@@ -84,6 +86,7 @@ def create_app(root: Services) -> FastAPI:
     async def queue() -> Response:
         return JSONResponse(await root.store.aread(queue_view, root))
 
+    app.mount("/logos", StaticFiles(directory=LOGOS))
     return app
 
 

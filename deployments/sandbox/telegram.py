@@ -91,6 +91,7 @@ class Telegram:
         self.world = core.world.telegram
         self._methods: Mapping[str, Callable[[Json], object]] = {
             "getMe": lambda _: BOT | {"can_join_groups": True},
+            "getChat": self._chat,
             "sendMessage": self._send,
             "editMessageText": self._edit,
             "editMessageReplyMarkup": self._edit_buttons,
@@ -118,6 +119,14 @@ class Telegram:
         except TelegramError as error:
             body: Json = {"ok": False, "error_code": error.code, "description": error.description}
             return JSONResponse(body | ({"parameters": error.parameters} if error.parameters else {}), error.code)
+
+    def _chat(self, fields: Json) -> object:
+        """Every chat is a group that the bot is in, unless it was closed or moved; a name belongs to nobody."""
+        try:
+            chat = self._open_chat(fields)
+        except ValueError:
+            raise TelegramError(400, "Bad Request: chat not found") from None
+        return {"id": chat, "type": "group", "title": f"Chat {chat}"}
 
     def _send(self, fields: Json) -> object:
         if not fields.get("chat_id"):

@@ -17,9 +17,9 @@ from sqlmodel import Session
 
 from deployments import operator
 from deployments.automations import STARTERS
+from deployments.peers import prefect_client
 from deployments.staging_check.check import Finding, fine, wrong
 from deployments.staging_check.database import existing_store
-from deployments.staging_check.peers import prefect_client
 from deployments.staging_check.receiver import SENDER, tell_moved
 from deployments.staging_check.staging import Attempt, Card, Staging
 from deployments.staging_check.start import LOOK_S, state_for
@@ -107,7 +107,7 @@ async def _until_ended(staging: Staging, attempt: Attempt, store: Store, key: st
 async def _take_back(staging: Staging, store: Store, key: str) -> None:
     """Have a start that nobody has acted upon forgotten, so that no item comes of it once the workers are back."""
     await store.awrite(_consume, key, datetime.now(UTC))
-    async with prefect_client(staging) as client:
+    async with prefect_client(staging.settings) as client:
         waiting = await client.read_flow_runs(
             deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[STARTERS[Signal.START_REQUESTED]])),
             flow_run_filter=FlowRunFilter(

@@ -14,10 +14,10 @@ from blocks import TelegramNotification
 from deployments.automations import sync_automations
 from deployments.definitions import read_definitions
 from deployments.limits import MERGES_AT_ONCE
+from deployments.peers import block, prefect_address, prefect_client
 from deployments.pools import AGENTS, CONTROL
 from deployments.prefect_server import wait_until_healthy
 from deployments.staging_check.check import Finding, fine, wrong
-from deployments.staging_check.peers import block, prefect_address, prefect_client
 from deployments.staging_check.staging import Staging
 from pipeline.projects import Project
 
@@ -30,7 +30,7 @@ PATIENCE_S = 5
 
 async def prefect(staging: Staging) -> Finding:
     """The server answers with our credentials and is of the right version."""
-    where = prefect_address(staging)
+    where = prefect_address(staging.settings)
     try:
         async with asyncio.timeout(PATIENCE_S):
             await wait_until_healthy(where.url, where.auth or ":")
@@ -71,7 +71,7 @@ class _Looking:
 
 async def automations(staging: Staging) -> Finding:
     """Every automation of ours is there, as this version makes it, and not switched off."""
-    async with prefect_client(staging) as client:
+    async with prefect_client(staging.settings) as client:
         looking = _Looking(client)
         found = await sync_automations(
             cast("PrefectClient", looking), await _ids(client), telegram_block=await _telegram(staging)
@@ -86,7 +86,7 @@ async def automations(staging: Staging) -> Finding:
 async def deployments(staging: Staging) -> Finding:
     """Every deployment is there, and none is paused."""
     missing, paused = [], []
-    async with prefect_client(staging) as client:
+    async with prefect_client(staging.settings) as client:
         for definition in read_definitions():
             try:
                 found = await client.read_deployment_by_name(definition.full_name)
@@ -104,7 +104,7 @@ async def deployments(staging: Staging) -> Finding:
 async def limits(staging: Staging) -> Finding:
     """Every project has its merge limit; both work pools have theirs, are not paused, and have a worker."""
     settings = staging.settings
-    async with prefect_client(staging) as client:
+    async with prefect_client(staging.settings) as client:
         problems = [
             *[problem for project in staging.registry.values() for problem in await _of_limit(client, project)],
             *await _of_pool(client, AGENTS, settings.max_concurrency),

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from sqlmodel import Session
 
 from blocks import CodingAgent, PlaneWorkspace
+from deployments.peers import block, prefect_client
 from deployments.staging_check.check import Finding, fine, wrong
 from deployments.staging_check.database import existing_store
 from deployments.staging_check.mode import Mode
-from deployments.staging_check.peers import block, prefect_client
 from deployments.staging_check.receiver import PLANE, send_signed, tell_moved
 from deployments.staging_check.runner import uninterrupted
 from deployments.staging_check.staging import Attempt, Card, Staging
@@ -49,7 +49,7 @@ async def start(staging: Staging) -> Finding:
     project = staging.project()
     store = await asyncio.to_thread(existing_store, staging.settings)
     await send_signed(staging, PLANE)
-    async with prefect_client(staging):
+    async with prefect_client(staging.settings):
         agent, plane = await block(CodingAgent), await block(PlaneWorkspace)
     if staging.mode is Mode.STUB and not any(SCRIPTED in word for word in agent.command):
         return wrong(

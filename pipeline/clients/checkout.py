@@ -15,10 +15,12 @@ from pathlib import Path
 
 import filelock
 
+from pipeline.clients.bubblewrap import Bubblewrap
 from pipeline.clients.folders import remove_folder
 from pipeline.clients.git import Repository, only_one
 from pipeline.clients.mirror import Mirror
 from pipeline.clients.process import Ended, run_blocking, safe_environment
+from pipeline.model import Room
 
 OWNED = "owned.lock"
 LOCK_PATIENCE_S = 120.0
@@ -30,15 +32,28 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """The files of one commit at `tree` (a path without links), and an empty `home` for commands that run there."""
+    """The files of one commit at `tree` (a path without links), and an empty `home` for commands that run there.
+
+    They are confined by `sandbox` to these two; of the rest of Orch they see `objects`, which the tree borrows from.
+    """
 
     tree: Path
     home: Path
+    objects: Path
+    sandbox: Bubblewrap
+    network: bool
 
     def run(self, command: tuple[str, ...], *, log: Path, timeout_s: float) -> Ended:
         """Run a command here, with the allow-listed environment. Raises `CouldNotRun` when it cannot be started."""
-        environment = safe_environment(self.home)
-        return run_blocking(command, cwd=self.tree, environment=environment, log=log, timeout_s=timeout_s)
+        room = Room(self.home, writable=(self.tree,), readable=(self.objects,), network=self.network)
+        return run_blocking(
+            command,
+            cwd=self.tree,
+            environment=safe_environment(self.home),
+            log=log,
+            timeout_s=timeout_s,
+            walls=self.sandbox.walls(command, room, cwd=self.tree),
+        )
 
     def forget(self, name: str) -> None:
         """Remove the file `name`, so that what stands there later was written by a command. Stays inside the tree."""
@@ -66,10 +81,12 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class Checkouts:
-    """Makes checkouts in temporary folders below `folder`. Any number at once."""
+    """Makes checkouts in temporary folders below `folder`. Any number at once. With `network` commands have it."""
 
     mirror: Mirror
     folder: Path
+    sandbox: Bubblewrap
+    network: bool
 
     @contextmanager
     def of(self, commit: str) -> Iterator[Checkout]:
@@ -80,7 +97,7 @@ class Checkouts:
             tree, home = folder.resolve() / "checkout", folder / "home"
             home.mkdir(mode=0o700)
             self._check_out(tree, commit)
-            yield Checkout(tree, home)
+            yield Checkout(tree, home, self._objects, self.sandbox, self.network)
 
     def sweep(self) -> None:
         """Remove the folders of checkouts whose process was killed. Idempotent."""
@@ -109,11 +126,15 @@ class Checkouts:
         with only_one(self.folder / "folders.lock", patience_s=LOCK_PATIENCE_S, what=f"The folder {self.folder}"):
             yield
 
+    @property
+    def _objects(self) -> Path:
+        return (self.mirror.path / "objects").resolve()
+
     def _check_out(self, tree: Path, commit: str) -> None:
         repository = Repository(self.mirror.remote, tree / ".git", tree)
         (tree / ".git").mkdir(parents=True)
         repository.do("init", "--quiet")
-        (tree / ".git/objects/info/alternates").write_text(f"{(self.mirror.path / 'objects').resolve()}\n")
+        (tree / ".git/objects/info/alternates").write_text(f"{self._objects}\n")
         repository.do("update-ref", "--no-deref", "HEAD", commit)
         # Coverage and lint tools compare with the default branch under this name.
         repository.do("update-ref", f"refs/remotes/origin/{self.mirror.default_branch}", self.mirror.default_tip())

@@ -16,6 +16,7 @@ from pipeline.errors import Refused, Unavailable
 from pipeline.model import (
     CiState,
     CiStatus,
+    ForgeAccess,
     ForgeComment,
     Landed,
     MovedOn,
@@ -36,6 +37,7 @@ class _Commit(BaseModel):
 
 class _Branch(BaseModel):
     commit: _Commit
+    user_can_push: bool = False
 
 
 class _Status(BaseModel):
@@ -242,6 +244,18 @@ class GiteaClient(HttpClient):
         A pull request that is merged or closed already is left as it is.
         """
         await gitea_landing.mark_landed(self._http, _repository(project), number=number, commit=commit)
+
+    async def access(self, project: Project) -> ForgeAccess:
+        """What the token's user may do in the repository; `Missing` when it is not there, or hidden from them."""
+        repository = (await self._http.call("GET", _repository(project))).read(RepositoryAnswer)
+        answer = await self._http.send("GET", _branch(project, project.default_branch))
+        absent = answer.status == HTTPStatus.NOT_FOUND
+        return ForgeAccess(
+            push=repository.permissions.push,
+            admin=repository.permissions.admin,
+            push_default=None if absent else answer.read(_Branch).user_can_push,
+            fast_forward_only=repository.allow_fast_forward_only_merge,
+        )
 
     async def own_login(self) -> str:
         """The login of the token."""

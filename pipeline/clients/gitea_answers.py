@@ -30,10 +30,16 @@ class UserAnswer(BaseModel):
     login: str
 
 
+class _Permissions(BaseModel):
+    admin: bool = False
+    push: bool = False
+
+
 class RepositoryAnswer(BaseModel):
     """A repository. Gitea before 1.22 has no fast-forward-only merge and does not send the field."""
 
     allow_fast_forward_only_merge: bool = False
+    permissions: _Permissions = _Permissions()
 
 
 class _Side(BaseModel):

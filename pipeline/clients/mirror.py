@@ -19,7 +19,11 @@ from pipeline.clients.git import Remote, Repository, is_commit, only_one, remote
 from pipeline.errors import CouldNotRun, Missing, Refused
 from pipeline.model import Conflict
 
-CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+CONFIG = (
+    "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n\tlogAllRefUpdates = false\n"
+    "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n"
+)
+"""An agent's own git reads this, too: a confined one does not see all branches, and must not tidy up after them."""
 STALE_AFTER_S = 2.0
 """Age of a git lock file after which its owner is taken for dead: git holds these for milliseconds."""
 WHOLE_FILE = 1_000_000

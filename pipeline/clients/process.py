@@ -12,15 +12,20 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pipeline.clients.logs import end_of, readable
 from pipeline.errors import CouldNotRun
 from pipeline.model import ProcessIdentity
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+INSIDE = Path(__file__).with_name("inside.py")
+STANDS = "."
+"""What `inside.py` says first."""
+SAID_BYTES = 2_000
 PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR")
 LOOK_EVERY_S = 0.25
 KILL_WAIT_S = 5.0
@@ -49,6 +54,11 @@ def supervised(command: Sequence[str], *, report_to: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), report_to, *command]
 
 
+def confined(walls: Sequence[str], command: Sequence[str]) -> list[str]:
+    """The argument list that runs `command` within `walls`, the arguments of a sandbox, which must let Python run."""
+    return [*walls, os.path.realpath(sys.executable), "-I", "-S", str(INSIDE), *command]
+
+
 def safe_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for a command that runs a branch's code: an allow-list, never a copy of ours.
 
@@ -69,6 +79,7 @@ async def run(
     timeout_s: float,
     idle_timeout_s: float | None = None,
     grace_s: float = 5.0,
+    walls: Sequence[str] = (),
     started: Callable[[ProcessIdentity], None] | None = None,
 ) -> Ended:
     """Run `command` to its end, or until it takes too long or its log stops growing for too long (seconds).
@@ -78,15 +89,17 @@ async def run(
     its output and error streams; standard input is the file `stdin`, or empty. `started` is called once, before
     anything is waited for; when it raises, the command is ended and the exception goes through. Not idempotent.
 
+    With `walls`, the arguments of a sandbox (see `pipeline.clients.bubblewrap`), it runs inside of that.
+
     The command dies with the thread that awaits this, and so with its process. Raises `CouldNotRun` when it cannot be
-    started at all: missing, not executable, or no such `cwd`.
+    started at all: missing, not executable, or no such `cwd`, or a sandbox that cannot be set up.
     """
     began = time.monotonic()
-    process = await _start(command, cwd, environment, log, stdin)
+    process = await _start(command, cwd, environment, log, stdin, walls)
     try:
         if started is not None:
             started(identity(process.pid))
-        reason = await _watch(process, command, log, began + timeout_s, idle_timeout_s)
+        reason = await _watch(_finish(process, command, log, walls), log, began + timeout_s, idle_timeout_s)
     finally:
         await _end(process, grace_s)
     return Ended(_exit_code(process) if reason is ProcessEnd.FINISHED else None, reason, time.monotonic() - began)
@@ -101,23 +114,35 @@ def run_blocking(
     stdin: Path | None = None,
     timeout_s: float,
     grace_s: float = 5.0,
+    walls: Sequence[str] = (),
 ) -> Ended:
     """`run` for a thread without an event loop; blocks until the command has ended."""
     return asyncio.run(
-        run(command, cwd=cwd, environment=environment, log=log, stdin=stdin, timeout_s=timeout_s, grace_s=grace_s)
-    )
+        run(
+            command, cwd=cwd, environment=environment, log=log, stdin=stdin, timeout_s=timeout_s, grace_s=grace_s,
+            walls=walls,
+        )
+    )  # fmt: skip
 
 
 async def _start(
-    command: Sequence[str], cwd: Path, environment: Mapping[str, str], log: Path, stdin: Path | None
+    command: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    stdin: Path | None,
+    walls: Sequence[str],
 ) -> asyncio.subprocess.Process:
     if not command:
         raise CouldNotRun("There is no command to run; give the program and its arguments.")
+    whole = (
+        supervised(confined(walls, command), report_to="inside") if walls else supervised(command, report_to="stdout")
+    )
     log.parent.mkdir(parents=True, exist_ok=True)
     with (stdin or Path(os.devnull)).open("rb") as source, log.open("wb") as sink:
         try:
             return await asyncio.create_subprocess_exec(
-                *supervised(command, report_to="stdout"),
+                *whole,
                 cwd=cwd,
                 env=dict(environment),
                 stdin=source,
@@ -133,14 +158,13 @@ async def _start(
 
 
 async def _watch(
-    process: asyncio.subprocess.Process,
-    command: Sequence[str],
+    finish: Coroutine[None, None, None],
     log: Path,
     deadline: float,
     idle_timeout_s: float | None,
 ) -> ProcessEnd:
     """Wait until the process ends or must be ended."""
-    ending = asyncio.ensure_future(_finish(process, command))
+    ending = asyncio.ensure_future(finish)
     try:
         size, grew = -1, time.monotonic()
         while True:
@@ -165,10 +189,17 @@ def _size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-async def _finish(process: asyncio.subprocess.Process, command: Sequence[str]) -> None:
+async def _finish(process: asyncio.subprocess.Process, command: Sequence[str], log: Path, walls: Sequence[str]) -> None:
     assert process.stdout is not None  # noqa: S101  for the type checker: it was opened as a pipe
     problem = (await process.stdout.read()).decode(errors="replace")
     await process.wait()
+    if walls and not problem.startswith(STANDS):
+        said = problem or readable(end_of(log, SAID_BYTES)).strip()
+        raise CouldNotRun(
+            f"The sandbox for the command {command[0]!r} could not be set up: {said}. "
+            "Look at `orch doctor`, or set ORCH_SANDBOX=off to do without."
+        )
+    problem = problem.removeprefix(STANDS) if walls else problem
     if problem:
         raise CouldNotRun(
             f"The command {command[0]!r} cannot be started: {problem}. "

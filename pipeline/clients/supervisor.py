@@ -1,6 +1,6 @@
 """Runs one command and leaves nothing of it behind. A program of its own, started by file name, never imported.
 
-`python -I -S supervisor.py PARENT stdout|stderr COMMAND...`
+`python -I -S supervisor.py PARENT stdout|stderr|inside COMMAND...`
 
 Why a program between Orch and the command, and not `preexec_fn`: code that runs between fork and exec in a process
 with threads can deadlock (so says Python's own documentation), and the kernel's "signal me when my parent dies" covers
@@ -14,7 +14,9 @@ adopts every orphan among its descendants ("subreaper"), also one that has left 
 
 With `stdout` a command that cannot be started is reported as `errno` text on standard output, which is closed as soon
 as it has started, and the command writes both its streams to standard error. With `stderr` the command keeps its
-streams and such a report goes to standard error. Linux only.
+streams and such a report goes to standard error. With `inside` the command is a sandbox that runs `inside.py`: that one
+reports on standard output, which is left to it, and the sandbox itself ignores SIGTERM and SIGINT, or it would take the
+command with it before its grace is over. Linux only.
 """
 
 import ctypes
@@ -29,6 +31,9 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 NOT_STARTED = 127
 KILLED = 128 + signal.SIGKILL
+OUTSIDE = (signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ)
+EVERYWHERE = (*OUTSIDE, signal.SIGTERM, signal.SIGINT)
+"""Signals that a command finds at their defaults."""
 
 
 def main(parent: int, report_to: str, command: list[str]) -> int:
@@ -41,21 +46,23 @@ def main(parent: int, report_to: str, command: list[str]) -> int:
     libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGHUP))
     if os.getppid() != parent:  # it died before the kernel knew that we care
         return KILLED
-    report = os.dup(1 if report_to == "stdout" else 2)
+    report = os.dup(2 if report_to == "stderr" else 1)
     if report_to == "stdout":
         os.dup2(2, 1)
     child = os.fork()
     if child == 0:
-        _become(command, report)
+        _become(command, report, OUTSIDE if report_to == "inside" else EVERYWHERE)
+    if report_to == "inside":
+        os.dup2(2, 1)
     os.close(report)
     code = _wait_for(child)
     _kill_descendants()
     return code
 
 
-def _become(command: list[str], report: int) -> NoReturn:
+def _become(command: list[str], report: int, defaults: tuple[signal.Signals, ...]) -> NoReturn:
     """Turn this fork into the command; `report` closes by itself when that succeeds."""
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in defaults:
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)  # noqa: S606  no shell is wanted

@@ -57,6 +57,19 @@ class _Me(BaseModel):
     result: Bot
 
 
+class Chat(BaseModel):
+    """A chat: a group or channel has a title, a person's has a user name."""
+
+    id: int
+    type: str
+    title: str = ""
+    username: str = ""
+
+
+class _ChatAnswer(BaseModel):
+    result: Chat
+
+
 class WebhookInfo(BaseModel):
     """Where Telegram sends updates, and how that went last; `url` is empty without a webhook."""
 
@@ -164,6 +177,11 @@ class TelegramClient(HttpClient):
     async def me(self) -> Bot:
         """The bot that the token belongs to."""
         return (await self._http.call("POST", "getMe")).read(_Me).result
+
+    async def chat(self) -> Chat:
+        """The chat that is written to. Raises `Refused` when the bot is not in it, or was blocked or removed."""
+        answer = await self._http.call("POST", "getChat", body={"chat_id": self._chat_id})
+        return answer.read(_ChatAnswer).result
 
     async def webhook_info(self) -> WebhookInfo:
         """Where Telegram sends updates, and how that went last."""

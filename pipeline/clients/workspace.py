@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.clients.bubblewrap import Bubblewrap
 from pipeline.clients.checkout import Checkouts
 from pipeline.clients.coverage import CoverageRunner
 from pipeline.clients.git import REMOTE_TIMEOUT_S, Remote
@@ -12,8 +13,10 @@ from pipeline.clients.mirror import Mirror
 from pipeline.clients.testing import TestRunner
 from pipeline.clients.worktrees import Worktrees
 from pipeline.errors import SettingsError
-from pipeline.model import Conflict, CoverageRun, Landed, MovedOn, Protected, Pushed, Rebased, TestRun
+from pipeline.model import Conflict, CoverageRun, Landed, MovedOn, Protected, Pushed, Rebased, Room, TestRun
 from pipeline.projects import Project
+
+UNCONFINED = Bubblewrap()
 
 
 class GitWorkspace:
@@ -33,8 +36,10 @@ class GitWorkspace:
         credentials: Mapping[str, str],
         home: Path,
         remote_timeout_s: float = REMOTE_TIMEOUT_S,
+        sandbox: Bubblewrap = UNCONFINED,
     ) -> None:
         """`credentials` are environment for fetch and push only; `home` is a private folder, HOME of every git process.
+        `sandbox` confines the project's commands.
 
         Nothing is touched yet. Raises `SettingsError` when `url` holds a password.
         """
@@ -47,7 +52,7 @@ class GitWorkspace:
         )
         self._worktrees = Worktrees(self._mirror, root / "worktrees" / project.key, locks)
         self._lander = Lander(self._mirror)
-        checkouts = Checkouts(self._mirror, root / "tests" / project.key)
+        checkouts = Checkouts(self._mirror, root / "tests" / project.key, sandbox, project.network)
         self._tests = TestRunner(checkouts, project.test_command, project.test_timeout_s, project.junit_xml)
         self._coverage = CoverageRunner(
             checkouts, project.coverage_command, project.coverage_xml, project.test_timeout_s
@@ -75,6 +80,14 @@ class GitWorkspace:
     def head(self, commit: str, artifacts: str) -> str:
         """The last commit of the branch that changes anything outside `artifacts`; the merge base when none does."""
         return self._mirror.head(commit, artifacts)
+
+    def room(self, work_item: str, branch: str, *, home: Path, network: bool) -> Room:
+        """What an agent in the item's worktree may touch: that, what git needs to commit there, and its home."""
+        return self._worktrees.room(work_item, branch, home=home, network=network)
+
+    def take_commits(self, work_item: str, branch: str) -> None:
+        """Move the local branch to where a confined agent has put its own copy of it. Idempotent."""
+        self._worktrees.take_commits(work_item, branch)
 
     def restore(self, work_item: str, commit: str) -> None:
         """Put the worktree to exactly `commit`; ignored files go, too."""

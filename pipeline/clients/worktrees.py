@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.clients.folders import remove_folder
-from pipeline.clients.git import Repository, only_one
+from pipeline.clients.git import Repository, is_commit, only_one
 from pipeline.clients.mirror import Mirror, break_stale
 from pipeline.errors import CouldNotRun, Refused
-from pipeline.model import Conflict, Rebased
+from pipeline.model import Conflict, Rebased, Room
 
 MADE = "orch-branch"
 """File in a worktree's git directory: its task branch. Written last, so its absence means half-made."""
+COMMON, IN_MIRROR = "commondir", "../..\n"
+"""File in a worktree's git directory that tells git where the configuration lies, and so which programs to run."""
+OWN_REFS = "orch-refs"
+"""Folder in a worktree's git directory that a confined agent finds in place of the mirror's branches."""
 REBASES = ("rebase-merge", "rebase-apply")
 UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "AUTO_MERGE", "sequencer", *REBASES)
 _ITEM = re.compile(r"[A-Z][A-Z0-9]*-[0-9]+")
@@ -53,6 +57,44 @@ class Worktrees:
         if commit is None:
             raise CouldNotRun(f"The worktree of {work_item} stands on no commit; restore it to one.")
         return commit
+
+    def room(self, work_item: str, branch: str, *, home: Path, network: bool) -> Room:
+        """What a confined agent may touch. Make the worktree first, and call `take_commits` when the agent has ended.
+
+        Of the mirror's branches it can write a copy of its own one only, and of the other items' worktrees it sees none.
+        """
+        git_dir, mirror = self._git_dir(work_item), self.mirror.path
+        own = git_dir / OWN_REFS / branch
+        remove_folder(git_dir / OWN_REFS)
+        own.parent.mkdir(parents=True)
+        own.write_text(f"{self.mirror.repository.commit_of(f'refs/heads/{branch}')}\n")
+        return Room(
+            home,
+            writable=(self._path(work_item), git_dir, mirror / "objects"),
+            fixed=(git_dir / MADE, git_dir / COMMON),
+            readable=(mirror,),
+            empty=(mirror / "worktrees",),
+            instead=((git_dir / OWN_REFS, mirror / "refs/heads"),),
+            network=network,
+        )
+
+    def take_commits(self, work_item: str, branch: str) -> None:
+        """Move the branch to where a confined agent has put its copy. Idempotent; nothing without such a copy.
+
+        Raises `CouldNotRun` when the copy is no commit any more.
+        """
+        with self._item(work_item):
+            own = self._git_dir(work_item) / OWN_REFS / branch
+            if own.is_file() and not own.is_symlink():
+                self.mirror.repository.do("update-ref", f"refs/heads/{branch}", self._commit_in(own, work_item))
+            remove_folder(self._git_dir(work_item) / OWN_REFS)
+
+    def _commit_in(self, own: Path, work_item: str) -> str:
+        with own.open(errors="replace") as copy:
+            text = copy.read(100).strip()
+        if not is_commit(text):
+            raise CouldNotRun(f"The agent of {work_item} left a branch that stands on no commit; it works again.")
+        return self.mirror.known(text)
 
     def restore(self, work_item: str, commit: str) -> None:
         """Put branch, index and files to exactly `commit`; ignored and stray files go, too. Idempotent."""
@@ -142,7 +184,15 @@ class Worktrees:
         with only_one(lock, patience_s=self.mirror.remote.timeout_s + 120, what=f"The worktree of {work_item}"):
             if self.mirror.path.exists():
                 self.mirror.distrust_config()
+            self._distrust(work_item)
             yield
+
+    def _distrust(self, work_item: str) -> None:
+        """Have git look for its configuration in the mirror, whatever an agent without a sandbox has written."""
+        common = self._git_dir(work_item) / COMMON
+        if common.parent.is_dir() and (common.is_symlink() or not common.is_file() or common.read_text() != IN_MIRROR):
+            remove_folder(common)
+            common.write_text(IN_MIRROR)
 
     # --- making, healing, discarding; the item's lock is held ---
 

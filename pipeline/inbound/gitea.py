@@ -11,6 +11,7 @@ from pipeline.model import Delivery, InboundSignal
 from pipeline.signals import Signal
 
 SOURCE = "gitea"
+SIGNATURE = "X-Gitea-Signature"
 
 _BRANCH = "refs/heads/"
 _PULL = "refs/pull/"
@@ -98,14 +99,20 @@ class _Status(BaseModel):
 
 
 def parse_gitea(headers: Mapping[str, str], body: bytes, secret: str) -> Delivery:
-    """What a delivery of Gitea's says.
-
-    `actor` and `actor_id` both are the login, by which Gitea's users are told apart. Events that nothing follows from
-    are ignored with the reason, whatever their body looks like.
+    """What a delivery of Gitea's says, once its signature is checked; see `understand_gitea`.
 
     Raises `BadSignature` before anything of the body is looked at, `UnreadableDelivery` naming what is missing.
     """
-    check_signature(body, header(headers, "X-Gitea-Signature"), secret)
+    check_signature(body, header(headers, SIGNATURE), secret)
+    return understand_gitea(headers, body)
+
+
+def understand_gitea(headers: Mapping[str, str], body: bytes) -> Delivery:
+    """What a delivery of Gitea's says, whoever may have sent it.
+
+    `actor` and `actor_id` both are the login, by which Gitea's users are told apart. Events that nothing follows from
+    are ignored with the reason, whatever their body looks like. Raises `UnreadableDelivery` naming what is missing.
+    """
     # The type is the finer name; some later versions leave the plain event empty for `status`.
     event = header(headers, "X-Gitea-Event-Type") or header(headers, "X-Gitea-Event")
     if not event:

@@ -13,6 +13,7 @@ from pipeline.plain_text import html_to_text
 from pipeline.signals import Signal
 
 SOURCE = "plane"
+SIGNATURE = "X-Plane-Signature"
 
 _STATE_FIELDS = frozenset({"state", "state_id"})
 """`state` when changed over the API, `state_id` when a person moved the card."""
@@ -97,16 +98,22 @@ class _Commented(BaseModel):
 
 
 def parse_plane(headers: Mapping[str, str], body: bytes, secret: str) -> Delivery:
-    """What a delivery of Plane's says.
+    """What a delivery of Plane's says, once its signature is checked; see `understand_plane`.
+
+    Raises `BadSignature` before anything of the body is looked at, `UnreadableDelivery` naming what is missing.
+    """
+    check_signature(body, header(headers, SIGNATURE), secret)
+    return understand_plane(headers, body)
+
+
+def understand_plane(_headers: Mapping[str, str], body: bytes) -> Delivery:
+    """What a delivery of Plane's says, whoever may have sent it.
 
     A card that stands in a state (created there, or moved) gives one signal with `state`; a new comment gives
     `ANSWER_GIVEN` with its `text`. Everything else is ignored with the reason. `actor_id` is Plane's user id, our own
     bots included: the caller tells them apart. What an older version does not tell (`project_ref`, and `sequence_id`
-    in the payload) is left empty, to be read from the API.
-
-    Raises `BadSignature` before anything of the body is looked at, `UnreadableDelivery` naming what is missing.
+    in the payload) is left empty, to be read from the API. Raises `UnreadableDelivery` naming what is missing.
     """
-    check_signature(body, header(headers, "X-Plane-Signature"), secret)
     # The event is taken from the body, which is signed; the header that repeats it is not.
     envelope = read(_Envelope, body, "Plane")
     signals, ignored_because = _understand(envelope, body)

@@ -11,6 +11,7 @@ from pipeline.model import Choice, Delivery, InboundSignal
 from pipeline.signals import Signal
 
 SOURCE = "telegram"
+SIGNATURE = "X-Telegram-Bot-Api-Secret-Token"
 EVENT = "callback_query"
 
 WAIT = "wait:"
@@ -72,14 +73,22 @@ def button_data(wait_key: str, choice: Choice) -> str:
 
 
 def parse_telegram(headers: Mapping[str, str], body: bytes, secret: str) -> Delivery:
-    """What an update of Telegram's says.
+    """What an update of Telegram's says, once its secret is checked; see `understand_telegram`.
+
+    Raises `BadSignature` before anything of the body is looked at, `UnreadableDelivery` naming what is missing.
+    """
+    check_secret(header(headers, SIGNATURE), secret)
+    return understand_telegram(headers, body)
+
+
+def understand_telegram(_headers: Mapping[str, str], body: bytes) -> Delivery:
+    """What an update of Telegram's says, whoever may have sent it.
 
     The same update can come again: it is known by its id, together with the query's. Who pressed is told as `actor`
     and, what nobody can choose for himself, as `actor_id`; whether they may decide is the caller's to know.
 
-    Raises `BadSignature` before anything of the body is looked at, `UnreadableDelivery` naming what is missing.
+    Raises `UnreadableDelivery` naming what is missing.
     """
-    check_secret(header(headers, "X-Telegram-Bot-Api-Secret-Token"), secret)
     update = read(_Update, body, "Telegram")
     query = update.callback_query
     known = f"{update.update_id}\n{query.id if query else ''}"

@@ -34,6 +34,12 @@ def check(store: Store) -> None:
         _refuse_newer(_revision(connection))
 
 
+def current(store: Store) -> bool:
+    """Whether the database has exactly this program's schema."""
+    with store.engine.connect() as connection:
+        return _revision(connection) == _newest()
+
+
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

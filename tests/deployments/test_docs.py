@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployments import docs
+from deployments.init import init
 from pipeline.projects import Project, Registry, load_registry
 from pipeline.settings import Settings
 from pipeline.stages import TABLE, mermaid
@@ -102,17 +103,24 @@ def test_the_example_registries_can_be_read(tmp_path: Path) -> None:
     assert list(registry(block(README, "toml", "[[projects]]"), tmp_path)) == ["WID"]
 
 
-def test_the_settings_in_the_readme_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text(block(README, "sh", "ORCH_PROJECTS_FILE"))
-    (tmp_path / "projects.toml").write_text(block(README, "toml", "[[projects]]"))
+def test_what_init_writes_and_the_readme_says_is_all_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
         monkeypatch.delenv(f"ORCH_{name.upper()}", raising=False)
+    init(Path())
+    (tmp_path / "projects.toml").write_text(block(README, "toml", "[[projects]]"))
+    blanks = re.findall(r"^(ORCH_\w+)=$", (tmp_path / ".env").read_text(), re.MULTILINE)
+    for name in blanks:
+        monkeypatch.setenv(name, "filled in")
     settings = Settings()
     settings.require()
     assert settings.registry()["WID"].repository == "acme/widgets"
-    assert settings.agent_command[:2] == ("claude", "-p")
-    assert settings.agent_pass_env == ("ANTHROPIC_API_KEY",)
+    for line in block(README, "sh", "ORCH_AGENT_COMMAND").splitlines():
+        name, _, value = line.partition("=")
+        words = getattr(settings, name.removeprefix("ORCH_").lower())
+        assert " ".join(words) == value.strip("'")
 
 
 def test_every_dependency_has_its_reason() -> None:

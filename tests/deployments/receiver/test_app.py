@@ -149,3 +149,9 @@ async def test_the_queue_tells_who_waits_for_what_and_why(web: httpx.AsyncClient
     assert by_key[merging.key]["run"] == "run-7"
     assert told["merge_queues"] == {"SHOP": [merging.id]}
     assert (told["unconsumed_signals"], told["pending_deliveries"], told["unsent_letters"]) == (0, 0, 0)
+
+
+async def test_the_logo_that_prefects_pages_ask_for_is_served(web: httpx.AsyncClient) -> None:
+    answer = await web.get("/logos/plane-workspace.svg")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert (await web.get("/logos/../app.py")).status_code == 404

@@ -1,43 +1,15 @@
 """The `orch` command as a person meets it: what it prints, where, and that what goes wrong is a sentence."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from deployments import cli
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.model import Hold, WaitKind
-from pipeline.settings import Settings
 from pipeline.stages import Stage
 from pipeline.store import items, waits
-from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting but the state folder, whatever the developer's shell or `.env` says."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"ORCH_{name.upper()}", raising=False)
-    monkeypatch.setenv("ORCH_STATE_DIR", str(tmp_path / "orch"))
-    monkeypatch.setenv("LOGNAME", "ada")
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    """A desk whose database the command finds in the state folder."""
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
+from tests.support.services import Desk
 
 
 def orch(*words: str) -> Result:

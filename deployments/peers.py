@@ -13,8 +13,8 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from deployments.prefect_server import PrefectServer, auth_string
-from deployments.staging_check.staging import Staging
 from pipeline.errors import Refused, SettingsError, Unavailable
+from pipeline.settings import Settings
 from tasks.services import BLOCK
 
 B = TypeVar("B", bound=Block)
@@ -28,7 +28,7 @@ class PrefectAddress:
     auth: str = field(repr=False)
 
 
-def prefect_address(staging: Staging) -> PrefectAddress:
+def prefect_address(settings: Settings) -> PrefectAddress:
     """The server that `orch up` uses with these settings: the user's own, else the one that it starts.
 
     Raises `SettingsError` when the started one's secret is not there; none is made.
@@ -36,20 +36,20 @@ def prefect_address(staging: Staging) -> PrefectAddress:
     theirs = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     if theirs:
         return PrefectAddress(theirs, os.environ.get("PREFECT_API_AUTH_STRING", ""))
-    secret = staging.settings.state_dir / "prefect-auth"
+    secret = settings.state_dir / "prefect-auth"
     if not secret.is_file():
         raise SettingsError(
             f"There is no {secret}, so no Prefect server was started with these settings: start `orch up`, or correct"
             " ORCH_STATE_DIR or PREFECT_API_URL here."
         )
-    server = PrefectServer(staging.settings.state_dir / "prefect", staging.settings.prefect_port, auth_string(secret))
+    server = PrefectServer(settings.state_dir / "prefect", settings.prefect_port, auth_string(secret))
     return PrefectAddress(server.url, server.auth)
 
 
 @asynccontextmanager
-async def prefect_client(staging: Staging) -> AsyncIterator[PrefectClient]:
+async def prefect_client(settings: Settings) -> AsyncIterator[PrefectClient]:
     """A client of that server, which blocks loaded in the body use too. Raises `Unavailable` or `Refused`."""
-    where = prefect_address(staging)
+    where = prefect_address(settings)
     with temporary_settings({PREFECT_API_URL: where.url, PREFECT_API_AUTH_STRING: where.auth or None}):
         try:
             async with get_client() as client:
