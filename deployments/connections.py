@@ -20,9 +20,11 @@ async def ensure_blocks(settings: Settings) -> UUID | None:
         PlaneWorkspace(url=settings.plane_url, workspace=settings.plane_workspace, token=settings.plane_token)
     )
     await _ensure(GiteaServer(url=settings.gitea_url, token=settings.gitea_token))
+    kind, command = settings.agent
     await _ensure(
         CodingAgent(
-            command=list(settings.agent_command),
+            kind=kind,
+            command=list(command),
             pass_env=list(settings.agent_pass_env),
             model=settings.agent_model,
             effort=settings.agent_effort,
