@@ -58,7 +58,9 @@ class CodingAgent(Block):
     effort: str = Field(default="", description="Effort for agents that take one.")
     timeout_s: float = Field(default=3600, gt=0, description="Seconds an agent may work on one attempt.")
     idle_timeout_s: float = Field(default=900, gt=0, description="Seconds an agent may print nothing.")
-    max_turns: int = Field(default=0, ge=0, description="Turns an attempt may take, for agents that count them; 0: any.")
+    max_turns: int = Field(
+        default=0, ge=0, description="Turns an attempt may take, for agents that count them; 0: any."
+    )
     max_budget_usd: float = Field(default=0, ge=0, description="Dollars an attempt may cost at most; 0: any.")
     permission_mode: str = Field(default="acceptEdits", description="Claude Code's --permission-mode.")
     allowed_tools: list[str] = Field(

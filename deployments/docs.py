@@ -43,7 +43,15 @@ IN_BLOCKS = frozenset(
     {
         *("plane_url", "plane_workspace", "plane_token", "gitea_url", "gitea_token"),
         *("telegram_api_url", "telegram_bot_token", "telegram_chat_id"),
-        *("agent_kind", "agent_command", "agent_pass_env", "agent_model", "agent_effort", "agent_timeout_s", "agent_idle_timeout_s"),
+        *(
+            "agent_kind",
+            "agent_command",
+            "agent_pass_env",
+            "agent_model",
+            "agent_effort",
+            "agent_timeout_s",
+            "agent_idle_timeout_s",
+        ),
     }
 )
 """Settings that make a block document on the first start; see `deployments.connections`."""

@@ -25,6 +25,7 @@ class WaitKind(StrEnum):
     CONFIRMATION = "confirmation"
     ANSWER = "answer"
     INTEGRITY = "integrity"
+    BUDGET = "budget"
     VERDICT = "verdict"
     CI = "ci"
     MERGE_TURN = "merge-turn"
@@ -35,7 +36,9 @@ class WaitKind(StrEnum):
     @property
     def human(self) -> bool:
         """Whether a person ends this wait."""
-        return self in (WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER, WaitKind.INTEGRITY)
+        return self in (
+            *(WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER, WaitKind.INTEGRITY, WaitKind.BUDGET),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pipeline.budgets import Limits
 from pipeline.errors import SettingsError
 from pipeline.projects import Registry, load_registry
 from pipeline.stages import Role
@@ -106,7 +107,8 @@ class Settings(BaseSettings):
     agent_timeout_s: Seconds = Field(default=3600, description="Longest time an agent may work on one attempt.")
     agent_idle_timeout_s: Seconds = Field(default=900, description="Longest time an agent may print nothing.")
     agent_network: bool = Field(
-        default=True, description="Agents have the network, which theirs has to reach its model by; off: they have none."
+        default=True,
+        description="Agents have the network, which theirs has to reach its model by; off: they have none.",
     )
     sandbox: Literal["auto", "off", "required"] = Field(
         default="auto",
@@ -130,10 +132,14 @@ class Settings(BaseSettings):
 
     # --- budgets and people
     budget_run_usd: float = Field(
-        default=0, ge=0, description="Dollars that one run of an agent may cost; passed on to agents that take it. 0: any."
+        default=0,
+        ge=0,
+        description="Dollars that one run of an agent may cost; passed on to agents that take it. 0: any.",
     )
     budget_item_usd: float = Field(
-        default=0, ge=0, description="Dollars after which a person has to let each further run of an item go on. 0: none."
+        default=0,
+        ge=0,
+        description="Dollars after which a person has to let each further run of an item go on. 0: none.",
     )
     budget_item_tokens: int = Field(
         default=0, ge=0, description="The same in tokens, all that went in (cached ones included) and out. 0: none."
@@ -144,8 +150,8 @@ class Settings(BaseSettings):
     budget_day_tokens: int = Field(default=0, ge=0, description="The same in tokens. 0: none.")
     people: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Who may answer and decide by a comment: ids, e-mail addresses or display names of Plane users. "
-        "Empty: every member but bots.",
+        description="Who may answer and decide by a comment: ids, e-mail addresses or display names of Plane users (a "
+        "display name is its user's to change). Empty: every member but bots.",
     )
 
     # --- retries
@@ -242,6 +248,17 @@ class Settings(BaseSettings):
         if self.lease_renew_s * 2 > self.lease_ttl_s:
             raise ValueError("ORCH_LEASE_RENEW_S must be at most half of ORCH_LEASE_TTL_S")
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """What agents may use up."""
+        return Limits(
+            run_usd=self.budget_run_usd,
+            item_usd=self.budget_item_usd,
+            item_tokens=self.budget_item_tokens,
+            day_usd=self.budget_day_usd,
+            day_tokens=self.budget_day_tokens,
+        )
 
     @property
     def agent(self) -> tuple[Literal["claude-code", "command"], tuple[str, ...]]:

@@ -67,6 +67,11 @@ def read_stream(log: Path) -> Said:
     return _seen(messages, model) if result is None else _result(result, model)
 
 
+def usage_so_far(log: Path) -> Usage:
+    """What an agent that was interrupted had used up, as far as it had said so. Blocks while it reads."""
+    return read_stream(log).usage if log.is_file() else Usage()
+
+
 def _objects(log: Path) -> Iterator[Mapping[str, object]]:
     """The lines of a log that may matter and are JSON objects: a log holds whatever its program printed."""
     with log.open("rb") as lines:

@@ -135,7 +135,9 @@ async def _start(
 ) -> asyncio.subprocess.Process:
     if not command:
         raise CouldNotRun("There is no command to run; give the program and its arguments.")
-    whole = supervised(confined(walls, command), report_to="inside") if walls else supervised(command, report_to="stdout")
+    whole = (
+        supervised(confined(walls, command), report_to="inside") if walls else supervised(command, report_to="stdout")
+    )
     log.parent.mkdir(parents=True, exist_ok=True)
     with (stdin or Path(os.devnull)).open("rb") as source, log.open("wb") as sink:
         try:
@@ -187,9 +189,7 @@ def _size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-async def _finish(
-    process: asyncio.subprocess.Process, command: Sequence[str], log: Path, walls: Sequence[str]
-) -> None:
+async def _finish(process: asyncio.subprocess.Process, command: Sequence[str], log: Path, walls: Sequence[str]) -> None:
     assert process.stdout is not None  # noqa: S101  for the type checker: it was opened as a pipe
     problem = (await process.stdout.read()).decode(errors="replace")
     await process.wait()

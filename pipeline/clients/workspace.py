@@ -19,7 +19,6 @@ from pipeline.integrity.paths import AGENT_FILES
 from pipeline.model import Conflict, CoverageRun, Landed, MovedOn, Protected, Pushed, Rebased, Room, TestRun
 from pipeline.projects import Project
 
-
 UNCONFINED = Bubblewrap()
 
 

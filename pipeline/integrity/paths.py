@@ -48,7 +48,13 @@ AGENT_FILES = GitIgnoreSpec.from_lines(
         *("CLAUDE.md", "CLAUDE.local.md", "AGENTS.md", "AGENTS.override.md", "AGENT.md", "GEMINI.md", ".mcp.json"),
         *(".claude", ".cursor", ".codex", ".gemini", ".windsurf", ".opencode", ".roo", ".continue", ".junie"),
         *(".cursorrules", ".windsurfrules", ".clinerules*", ".aider*", "opencode.json*"),
-        *("/.github/copilot-instructions.md", "/.github/instructions/**", "/.github/prompts/**", "/.github/agents/**"),
+        *(
+            "/.orch/prompts",
+            "/.github/copilot-instructions.md",
+            "/.github/instructions/**",
+            "/.github/prompts/**",
+            "/.github/agents/**",
+        ),
     ]
 )
 """What tells agents of any make how to work, and which programs to run. An agent finds it as the default branch has it."""

@@ -147,7 +147,7 @@ def test_an_agent_finds_them_as_the_default_branch_has_them(changed):
 
 
 def test_what_the_branch_does_to_them_stays_in_its_diff_whoever_commits_everything(changed):
-    workspace, tip, base = changed
+    workspace, _tip, base = changed
     names = workspace.lay_agent_files(ITEM, base)
     (worktree_of(workspace) / "code.py").write_text("2")
     as_agent(workspace, "add", "-A")

@@ -89,7 +89,9 @@ async def test_a_good_stream_is_accounted_by_its_result_line(claude):
 
 async def test_every_documented_limit_is_passed_on(claude):
     options = Options("plan", ("Read", "Bash(git log:*)"), ("WebFetch",), "Be brief.")
-    _, (arguments, _) = await claude(RESULT, options=options, model="opus", max_turns=9, max_budget_usd=1.5, effort="high")
+    _, (arguments, _) = await claude(
+        RESULT, options=options, model="opus", max_turns=9, max_budget_usd=1.5, effort="high"
+    )
     assert arguments[3:] == [
         *("--model=opus", "--max-turns=9", "--max-budget-usd=1.50", "--permission-mode=plan"),
         *("--allowedTools=Read,Bash(git log:*)", "--disallowedTools=WebFetch", "--append-system-prompt=Be brief."),
@@ -172,12 +174,20 @@ def test_a_giant_line_is_passed_over(tmp_path):
 
 
 LINES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["result", "assistant", "system", "init"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["type", "subtype", "message", "usage", "id", "input_tokens", "permission_denials", "tool_name"]),
-        inner,
-        max_size=5,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["result", "assistant", "system", "init"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "subtype", "message", "usage", "id", "input_tokens", "permission_denials", "tool_name"]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=12,
 )
