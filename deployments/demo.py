@@ -105,6 +105,7 @@ def sandbox_settings(
     scenario: Path,
     state: Path,
     port: int,
+    /,
     *,
     project: Mapping[str, Any] = MappingProxyType({}),
     **changes: Any,
