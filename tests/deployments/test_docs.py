@@ -110,7 +110,7 @@ def test_the_settings_in_the_readme_are_enough(tmp_path: Path, monkeypatch: pyte
     settings = Settings()
     settings.require()
     assert settings.registry()["WID"].repository == "acme/widgets"
-    assert settings.agent_command[:2] == ("claude", "-p")
+    assert settings.agent == ("claude-code", ("claude",))
     assert settings.agent_pass_env == ("ANTHROPIC_API_KEY",)
 
 

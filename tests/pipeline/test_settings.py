@@ -105,9 +105,7 @@ def test_without_a_command_the_agent_is_claude_code(monkeypatch: pytest.MonkeyPa
     assert Settings(_env_file=None).agent == ("claude-code", ("aider", "--yes"))
 
 
-def test_the_settings_file_is_known_so_that_it_can_be_hidden(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_settings_file_is_known_so_that_it_can_be_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert Settings(_env_file=None).settings_file is None
     (tmp_path / ".env").write_text("")

@@ -72,6 +72,14 @@ def desk_with(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.Monkey
     return desk_with
 
 
+def log_of(run: AgentRun) -> str:
+    return Path(run.log).read_text()
+
+
+def have_the_agent_be(desk: Desk, program: str) -> None:
+    Path(desk.settings.agent_command[1]).write_text(program)
+
+
 async def worked(desk: Desk, item: WorkItem) -> AgentRun:
     await branch.prepare.fn(item.key, None)
     return await agents.work.fn(item.key, "run-1")
@@ -98,11 +106,10 @@ async def test_it_finds_no_secret_of_orch_anywhere(
     monkeypatch.setenv("ORCH_GITEA_TOKEN", "env-s3cret")
     (tmp_path / ".env").write_text("ORCH_PLANE_TOKEN=file-s3cret")
     async with desk_with(LOOKS_AROUND % str(tmp_path), settings_file=tmp_path / ".env", sandbox="required") as desk:
-        (desk.settings.state_dir / "prefect-auth").write_text("auth-s3cret")
-        (desk.settings.state_dir / "git-home").mkdir(exist_ok=True)
-        (desk.settings.state_dir / "git-home/credentials").write_text("git-s3cret")
+        for name in ("prefect-auth", "git-credentials"):
+            (desk.settings.state_dir / name).write_text(f"{name}-s3cret")
         run = await worked(desk, desk.item())
-        said = Path(run.log).read_text()
+        said = log_of(run)
         assert "ORCH_ROLE" in said
         assert "s3cret" not in said
         assert "SQLite format 3" not in said
@@ -114,8 +121,7 @@ async def test_it_finds_no_secret_of_orch_anywhere(
 @pytest.mark.parametrize("network", [True, False])
 async def test_without_network_it_reaches_no_local_service(desk_with: DeskWith, network: bool) -> None:
     async with desk_with(agent_network=network) as desk:
-        script = Path(desk.settings.agent_command[1])
-        script.write_text(f"import socket; socket.create_connection(('127.0.0.1', {_port(desk)}), 5)")
+        have_the_agent_be(desk, f"import socket; socket.create_connection(('127.0.0.1', {_port(desk)}), 5)")
         run = await worked(desk, desk.item())
         assert (run.end is AgentEnd.FINISHED) is network
 
@@ -157,9 +163,7 @@ async def test_a_prompt_of_the_default_branch_is_used_and_one_of_the_task_branch
 
 
 def decide(desk: Desk, item: WorkItem, commit: str) -> None:
-    desk.store.write(
-        waits.decide, item, Decision(WaitKind.BUDGET, Choice.APPROVE, commit, "ada", "", desk.root.now())
-    )
+    desk.store.write(waits.decide, item, Decision(WaitKind.BUDGET, Choice.APPROVE, commit, "ada", "", desk.root.now()))
 
 
 async def test_a_used_up_budget_asks_and_each_decision_lets_one_run_start(desk_with: DeskWith) -> None:
@@ -198,18 +202,17 @@ async def test_the_agent_is_told_what_is_left(desk_with: DeskWith) -> None:
         item = desk.item()
         await worked(desk, item)
         item = desk.move(item, Stage.ARCHITECTURE)
-        script = Path(desk.settings.agent_command[1])
-        script.write_text("import sys; print(sys.argv[1:])")
+        have_the_agent_be(desk, "import sys; print(sys.argv[1:])")
         desk.root.agent._command = (*desk.root.agent._command, "--max-budget-usd={max_budget_usd}")  # type: ignore[attr-defined]
         run = await worked(desk, item)
-        assert json.loads(Path(run.log).read_text().replace("'", '"')) == ["--max-budget-usd=0.25"]
+        assert log_of(run) == "['--max-budget-usd=0.25']\n"
 
 
 async def test_a_run_that_was_interrupted_has_cost_what_it_said(desk_with: DeskWith) -> None:
     async with desk_with() as desk:
         item = desk.item()
         await branch.prepare.fn(item.key, None)
-        start, log = desk.root.workspace(desk.project).tip(item.key), Path(desk.settings.state_dir, "agent.log")
+        start, log = desk.root.workspace(desk.project).tip(item.key), desk.settings.state_dir / "agent.log"
         log.write_text(json.dumps({"type": "assistant", "message": {"id": "m", "usage": {"output_tokens": 9}}}))
         desk.store.write(
             evidence.agent_started, item, "analyst", model="", effort="", log=log, start_commit=start, run=None,
