@@ -39,8 +39,10 @@ def gitea_of(settings: Settings) -> GiteaServer:
 
 def agent_of(settings: Settings) -> CodingAgent:
     """The block that these settings make."""
+    kind, command = settings.agent
     return CodingAgent(
-        command=list(settings.agent_command),
+        kind=kind,
+        command=list(command),
         pass_env=list(settings.agent_pass_env),
         model=settings.agent_model,
         effort=settings.agent_effort,

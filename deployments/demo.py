@@ -108,6 +108,7 @@ def sandbox_settings(
     scenario: Path,
     state: Path,
     port: int,
+    /,
     *,
     project: Mapping[str, Any] = MappingProxyType({}),
     **changes: Any,

@@ -31,7 +31,7 @@ GROUPS = {
     "gitea_url": "Gitea",
     "telegram_api_url": "Telegram",
     "host": "Receiver and Prefect server",
-    "agent_command": "Agents",
+    "agent_kind": "Agents",
     "budget_run_usd": "Budgets and people",
     "max_analyst_retries": "Retries",
     "min_description_chars": "Gates, merge and deploy",
@@ -43,12 +43,20 @@ IN_BLOCKS = frozenset(
     {
         *("plane_url", "plane_workspace", "plane_token", "plane_bot_tokens", "gitea_url", "gitea_token"),
         *("telegram_api_url", "telegram_bot_token", "telegram_chat_id"),
-        *("agent_command", "agent_pass_env", "agent_model", "agent_effort", "agent_timeout_s", "agent_idle_timeout_s"),
+        *(
+            "agent_kind",
+            "agent_command",
+            "agent_pass_env",
+            "agent_model",
+            "agent_effort",
+            "agent_timeout_s",
+            "agent_idle_timeout_s",
+        ),
     }
 )
 """Settings that make a block document on the first start; see `deployments.connections`."""
 
-SHOWN_DEFAULTS = {"state_dir": "`~/.local/state/orch`"}
+SHOWN_DEFAULTS = {"state_dir": "`~/.local/state/orch`", "settings_file": "`.env`"}
 """Defaults that depend on the machine, as they are on most."""
 
 EXAMPLE = """\

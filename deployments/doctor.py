@@ -69,10 +69,9 @@ async def _outside(settings: Settings, found: list[Finding]) -> AsyncIterator[Fi
             async with telegram.get_client() as messenger:
                 for finding in await look_at_telegram(messenger, settings):
                     yield finding
-        if settings.agent_command:
-            agent = await _in_use(CodingAgent, agent_of(settings), up=up)
-            for finding in await look_at_agent(agent):
-                yield finding
+        agent = await _in_use(CodingAgent, agent_of(settings), up=up)
+        for finding in await look_at_agent(agent):
+            yield finding
 
 
 async def _in_use(kind: type[B], otherwise: B, *, up: bool) -> B:

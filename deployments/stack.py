@@ -72,7 +72,7 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
 
 def require_tools(settings: Settings) -> None:
     """Raise `SettingsError` when a program that Orch needs is not there."""
-    for program, where in (("git", "install git"), (settings.agent_command[0], "correct ORCH_AGENT_COMMAND")):
+    for program, where in (("git", "install git"), (settings.agent[1][0], "install it, or correct ORCH_AGENT_COMMAND")):
         if shutil.which(program) is None:
             raise SettingsError(f"The program {program} is not on PATH: {where}.")
 

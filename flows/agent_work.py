@@ -12,12 +12,15 @@ from tasks import agents, branch
 async def agent_work(run: Run) -> Run | Outcome:
     """Let the role's agent work unless it has for this visit, and publish what it made.
 
-    A failed agent goes back to the same stage and costs an attempt; a question goes to a person.
+    A failed agent goes back to the same stage and costs an attempt; a question, or a used-up budget, goes to a person.
     """
     key, token = run.item.key, run.lease.token
     await agents.clean_up(key)
     if await branch.prepare(key, token) and run.item.stage in decide.BRANCH_IS_JUDGED:
         return judged_anew()
+    budget = await agents.asks_for_budget(key)
+    if budget is not None:
+        return budget
     done = await agents.work(key, run.run_id)
     if done.question:
         return Ask(WaitKind.ANSWER, done.question, run.item.tip or "start")

@@ -143,16 +143,22 @@ def _start(item: WorkItem, _standing: Standing, _payload: Mapping[str, Any]) -> 
 
 def _approval(item: WorkItem, standing: Standing, payload: Mapping[str, Any], choice: Choice) -> Reaction:
     text, wait = str(payload.get("text", "")), standing.wait
-    if wait is not None and wait.commit and _answers(wait, payload):
+    if wait is not None and wait.commit and _answers(wait, payload, choice):
         return Record(wait.kind, choice, wait.commit, text)
     if item.stage is Stage.ANALYSIS and standing.worked and item.tip and item.hold is None:
         return Record(WaitKind.APPROVAL, choice, item.tip, text)
     return Ignore(f"Nothing about {item.key} waits for an approval now (it is at {item.stage}).", tell=True)
 
 
-def _answers(wait: Wait, payload: Mapping[str, Any]) -> bool:
-    """A card's state approves the analysis alone; who names the gate that asks may decide about its findings, too."""
-    return wait.kind is WaitKind.APPROVAL or (wait.kind is WaitKind.INTEGRITY and bool(payload.get("names_the_gate")))
+def _answers(wait: Wait, payload: Mapping[str, Any], choice: Choice) -> bool:
+    """A card's state approves the analysis alone; who names the gate that asks may decide about other things, too.
+
+    There is no no to a budget: the item waits until somebody lets it go on, or stops it.
+    """
+    if wait.kind is WaitKind.BUDGET and choice is not Choice.APPROVE:
+        return False
+    named = bool(payload.get("names_the_gate"))
+    return wait.kind is WaitKind.APPROVAL or (wait.kind in (WaitKind.INTEGRITY, WaitKind.BUDGET) and named)
 
 
 def _approved(item: WorkItem, standing: Standing, payload: Mapping[str, Any]) -> Reaction:
@@ -176,6 +182,8 @@ def _answered(item: WorkItem, standing: Standing, payload: Mapping[str, Any]) ->
     text = str(payload.get("text", "")).strip()
     if standing.wait is not None and standing.wait.kind is WaitKind.INTEGRITY:
         return _accepted(standing.wait, text)
+    if standing.wait is not None and standing.wait.kind is WaitKind.BUDGET:
+        return _gone_on(standing.wait, text)
     if standing.wait is None or standing.wait.kind is not WaitKind.ANSWER:
         return Ignore(f"{item.key} has asked nothing.")
     if not text:
@@ -193,6 +201,16 @@ def _accepted(wait: Wait, text: str) -> Reaction:
     if choice is None or not wait.commit:
         return Ignore("A comment decides about the findings when its first word is accept or reject.")
     return Record(WaitKind.INTEGRITY, choice, wait.commit, rest.strip())
+
+
+GO_ON = ("go on", "continue", "продолжай", "продолжить")
+"""What a comment about a used-up budget consists of."""
+
+
+def _gone_on(wait: Wait, text: str) -> Reaction:
+    if text.strip(" .,:;!").casefold() not in GO_ON or not wait.commit:
+        return Ignore("A comment lets an item go on beyond its budget when it says: go on.")
+    return Record(WaitKind.BUDGET, Choice.APPROVE, wait.commit)
 
 
 def _stop(_item: WorkItem, _standing: Standing, _payload: Mapping[str, Any]) -> Reaction:

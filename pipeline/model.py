@@ -1,6 +1,6 @@
 """The words of Orch as plain, immutable values. Times are aware UTC datetimes, durations seconds, money US dollars."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,7 @@ class WaitKind(StrEnum):
     CONFIRMATION = "confirmation"
     ANSWER = "answer"
     INTEGRITY = "integrity"
+    BUDGET = "budget"
     VERDICT = "verdict"
     CI = "ci"
     MERGE_TURN = "merge-turn"
@@ -35,7 +36,9 @@ class WaitKind(StrEnum):
     @property
     def human(self) -> bool:
         """Whether a person ends this wait."""
-        return self in (WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER, WaitKind.INTEGRITY)
+        return self in (
+            *(WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER, WaitKind.INTEGRITY, WaitKind.BUDGET),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +239,19 @@ class Room:
     network: bool = False
 
 
+Confine = Callable[[Sequence[str], Path], Sequence[str]]
+"""Of a command, and the file with its prompt, the arguments of a sandbox that come before it; none: not confined."""
+
+
+def _unconfined(_command: Sequence[str], _prompt: Path) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class AgentJob:
     """One agent run to be carried out. `environment` is everything the agent will see, nothing is inherited.
 
-    `room` is what it may touch, None where nothing confines it. 0 turns or dollars mean no limit.
+    0 turns or dollars mean no limit.
     """
 
     role: Role
@@ -251,7 +262,7 @@ class AgentJob:
     timeout_s: float
     idle_timeout_s: float
     environment: Mapping[str, str]
-    room: Room | None = None
+    confine: Confine = _unconfined
     model: str = ""
     effort: str = ""
     max_turns: int = 0

@@ -31,6 +31,7 @@ from pipeline.model import (
     Pushed,
     Rebased,
     Review,
+    Room,
     Stand,
     Subscription,
     TestRun,
@@ -282,6 +283,22 @@ class Workspace(Protocol):
 
     def restore(self, work_item: str, commit: str) -> None:
         """Put the worktree back to `commit`, unfinished rebases, stray files and all."""
+        ...
+
+    def room(self, work_item: str, branch: str, *, home: Path, network: bool) -> Room:
+        """What a confined agent in the item's worktree may touch."""
+        ...
+
+    def take_commits(self, work_item: str, branch: str) -> None:
+        """Take over what a confined agent has committed in its room. Raises `CouldNotRun`. Idempotent."""
+        ...
+
+    def lay_agent_files(self, work_item: str, base: str) -> tuple[str, ...]:
+        """Have the files that configure agents in the worktree as `base` has them, unseen by git; which were others."""
+        ...
+
+    def take_back_agent_files(self, work_item: str, base: str, names: tuple[str, ...]) -> None:
+        """Put the branch's own version of these files back, where the agent has not edited them. Idempotent."""
         ...
 
     def commit_all(self, work_item: str, message: str) -> str:

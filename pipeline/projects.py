@@ -74,6 +74,12 @@ class Project(BaseModel):
         description="Globs of further files that a change may not touch without a person's word, such as `deploy/**`.",
     )
 
+    agent_files: tuple[str, ...] = Field(
+        default=(),
+        description="Globs of further files that tell agents how to work, such as `docs/agents/**`. An agent finds such "
+        "files as the default branch has them, and a change to them needs a person's word, too.",
+    )
+
     # --- coverage
     coverage_command: tuple[str, ...] = Field(
         default=(), description="Runs the tests with coverage and writes `coverage_xml`; empty: not compared."
@@ -151,7 +157,7 @@ class Project(BaseModel):
             )
         return value
 
-    @field_validator("integrity_files")
+    @field_validator("integrity_files", "agent_files")
     @classmethod
     def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         GitIgnoreSpec.from_lines(value)  # raises ValueError for one that is none

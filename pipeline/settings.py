@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pipeline.budgets import Limits
 from pipeline.errors import SettingsError
 from pipeline.projects import Registry, load_registry
 from pipeline.stages import STREAM, Role
@@ -117,8 +118,15 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest webhook body that is accepted.")
 
     # --- agents
+    agent_kind: Literal["claude-code", "command"] | None = Field(
+        default=None,
+        description="What the coding agent is: Claude Code, whose options Orch knows, or any command. Default: `command` "
+        "where ORCH_AGENT_COMMAND is set, else `claude-code`.",
+    )
     agent_command: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="The coding agent's command, as a JSON list or a plain line of words."
+        default=(),
+        description="The coding agent's command, as a JSON list or a plain line of words; for `claude-code` the program "
+        "and further options. Default: `claude`.",
     )
     agent_model: str = Field(default="", description="Model for agents that take one.")
     agent_effort: str = Field(default="", description="Effort for agents that take one.")
@@ -135,6 +143,10 @@ class Settings(BaseSettings):
         default="auto",
         description="Whether bubblewrap confines agents and the commands that run a branch's code. `auto`: where it is "
         "installed and allowed, else a warning says so; `required`: nothing of that runs without it.",
+    )
+    settings_file: Path | None = Field(
+        default_factory=lambda: file if (file := Path(".env").absolute()).is_file() else None,
+        description="The file with these settings, which confined commands must not see.",
     )
     sandbox_hide: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Further files and folders that confined commands must not see."
@@ -167,8 +179,8 @@ class Settings(BaseSettings):
     budget_day_tokens: int = Field(default=0, ge=0, description="The same in tokens. 0: none.")
     people: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Who may answer and decide by a comment: ids, e-mail addresses or display names of Plane users. "
-        "Empty: every member but bots.",
+        description="Who may answer and decide by a comment: ids, e-mail addresses or display names of Plane users (a "
+        "display name is its user's to change). Empty: every member but bots.",
     )
 
     # --- retries
@@ -279,6 +291,23 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def limits(self) -> Limits:
+        """What agents may use up."""
+        return Limits(
+            run_usd=self.budget_run_usd,
+            item_usd=self.budget_item_usd,
+            item_tokens=self.budget_item_tokens,
+            day_usd=self.budget_day_usd,
+            day_tokens=self.budget_day_tokens,
+        )
+
+    @property
+    def agent(self) -> tuple[Literal["claude-code", "command"], tuple[str, ...]]:
+        """What kind of agent works here, and its command."""
+        kind = self.agent_kind or ("command" if self.agent_command else "claude-code")
+        return kind, self.agent_command or ("claude",)
+
+    @property
     def store_url(self) -> str:
         """The database to use: the configured one or the file in the state folder."""
         return self.database_url or f"sqlite:///{self.state_dir / 'orch.db'}"
@@ -338,7 +367,6 @@ class Settings(BaseSettings):
              self.gitea_token.get_secret_value()),
             ("ORCH_GITEA_WEBHOOK_SECRET", "any long random text; the same goes into Gitea's webhook",
              self.gitea_webhook_secret.get_secret_value()),
-            ("ORCH_AGENT_COMMAND", "the coding agent's command line", self.agent_command),
         ]  # fmt: skip
 
 

@@ -161,6 +161,7 @@ _WAITING = {
     WaitKind.APPROVAL: Status.IN_REVIEW,
     WaitKind.ANSWER: Status.NEEDS_INPUT,
     WaitKind.INTEGRITY: Status.NEEDS_INPUT,
+    WaitKind.BUDGET: Status.NEEDS_INPUT,
     WaitKind.CONFIRMATION: Status.AWAITING_DEPLOY,
     WaitKind.DEPLOY: Status.DEPLOYING,
     WaitKind.MONITOR: Status.MONITORING,

@@ -2,15 +2,30 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from prefect import task
 from sqlmodel import Session
 
+from pipeline import budgets
+from pipeline.clients.agent_stream import usage_so_far
 from pipeline.clients.process import kill_group
 from pipeline.messages import Markup, lines, link
-from pipeline.model import AgentJob, AgentOutcome, Choice, Decision, ProcessIdentity, WorkItem
+from pipeline.model import (
+    AgentJob,
+    AgentOutcome,
+    Choice,
+    Decision,
+    ProcessIdentity,
+    WaitKind,
+    WorkItem,
+)
+from pipeline.outcomes import Ask
+from pipeline.ports import Workspace
 from pipeline.projects import Project
-from pipeline.prompts import PromptFacts, render
+from pipeline.prompts import PromptFacts, override_of, render
 from pipeline.stages import ROWS, Role
 from pipeline.store import evidence, outbox, reactions, waits
 from pipeline.store.evidence import AgentRun
@@ -32,8 +47,9 @@ async def clean_up(key: str) -> int:
         if run.visit == item.visit and run.role is ROWS[item.stage].role:
             await asyncio.to_thread(root.workspace(project).worktree, item.key, item.branch)
             await asyncio.to_thread(root.workspace(project).restore, item.key, run.start_commit)
+        used = await asyncio.to_thread(usage_so_far, Path(run.log))
         await root.store.awrite(
-            evidence.agent_interrupted, run.id, "Interrupted: the run that held it died.", root.now()
+            evidence.agent_interrupted, run.id, "Interrupted: the run that held it died.", used, root.now()
         )
     return len(left)
 
@@ -65,6 +81,27 @@ async def _answer(root: Services, item: WorkItem, known: AgentRun | None) -> Dec
     return next((d for d in reversed(given) if d.choice is Choice.ANSWER and d.at >= since), None)
 
 
+@task(name="look at the budget", **STEP)
+async def asks_for_budget(key: str) -> Ask | None:
+    """What a person has to allow before the agent may start on this visit; None when nothing has to be, or is left."""
+    root, item, _project = await subject(key)
+    known = await root.store.aread(evidence.agent_run_of_visit, item, ROWS[item.stage].role)
+    if known is not None and not (known.question and await _answer(root, item, known)):
+        return None  # nothing will start
+    spent, today = await _spent(root, item)
+    why = budgets.reached(root.settings.limits, item=spent, day=today)
+    runs = len(await root.store.aread(evidence.agent_runs, item.id))
+    if not why or budgets.let_go_on(await root.store.aread(waits.decisions, item.id), runs):
+        return None
+    return Ask(WaitKind.BUDGET, why, budgets.next_run(runs))
+
+
+async def _spent(root: Services, item: WorkItem) -> tuple[budgets.Spent, budgets.Spent]:
+    """What the item has used up, and what all items have today."""
+    day = budgets.day_of(root.now())
+    return await root.store.aread(evidence.spent_by, item.id), await root.store.aread(evidence.spent_since, day)
+
+
 async def _carry_out(
     root: Services, item: WorkItem, project: Project, role: Role, answer: Decision | None, run_id: str
 ) -> None:
@@ -72,6 +109,10 @@ async def _carry_out(
     base = await asyncio.to_thread(workspace.fetch)
     start = await asyncio.to_thread(workspace.tip, item.key)
     job = await _job(root, item, project, role, base=base, start=start, answer=answer)
+    confined = await asyncio.to_thread(root.sandbox.stands)
+    if confined:
+        job = await asyncio.to_thread(_confined, root, item, workspace, job)
+    laid = await asyncio.to_thread(workspace.lay_agent_files, item.key, base)
     number = await root.store.awrite(
         evidence.agent_started, item, role, model=job.model, effort=job.effort, log=job.log, start_commit=start,
         run=run_id, now=root.now(),
@@ -86,7 +127,21 @@ async def _carry_out(
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*recording)
+        if confined:
+            await asyncio.to_thread(workspace.take_commits, item.key, item.branch)
+        await asyncio.to_thread(workspace.take_back_agent_files, item.key, base, laid)
     await root.store.awrite(_finished, item, role, number, outcome, root)
+
+
+def _confined(root: Services, item: WorkItem, workspace: Workspace, job: AgentJob) -> AgentJob:
+    """The job, to be carried out in a room of its own."""
+    sandbox, home = root.sandbox, root.agent_home(item.key, job.role)
+    room = workspace.room(item.key, item.branch, home=home, network=root.settings.agent_network)
+
+    def confine(command: Sequence[str], prompt: Path) -> Sequence[str]:
+        return sandbox.walls(command, replace(room, readable=(*room.readable, prompt)), cwd=job.worktree)
+
+    return replace(job, confine=confine)
 
 
 def _finished(session: Session, item: WorkItem, role: Role, number: int, outcome: AgentOutcome, root: Services) -> None:
@@ -133,6 +188,8 @@ async def _job(
         answer=answer.text if answer else "",
     )
     terms = root.agent_block.terms(role)
+    spent, today = await _spent(root, item)
+    own = await asyncio.to_thread(root.workspace(project).read, base, override_of(role))
     environment = {
         "ORCH_ROLE": role.value,
         "ORCH_WORK_ITEM": item.key,
@@ -146,11 +203,13 @@ async def _job(
         role=role,
         work_item=item.key,
         worktree=await asyncio.to_thread(root.workspace(project).worktree, item.key, item.branch),
-        prompt=render(role, facts),
+        prompt=render(role, facts, own, of=f"{project.repository}, branch {project.default_branch}"),
         log=log_file(root, item, f"{item.stage}-{item.visit}-{role}"),
         timeout_s=terms.timeout_s,
         idle_timeout_s=terms.idle_timeout_s,
         environment=root.agent_environment(item.key, role, environment),
         model=terms.model,
         effort=terms.effort,
+        max_turns=terms.max_turns,
+        max_budget_usd=budgets.run_budget(root.settings.limits, terms.max_budget_usd, item=spent, day=today),
     )

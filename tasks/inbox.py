@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -142,6 +142,8 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         return "", f"no project is {entry.project_ref}"
     if (base := entry.payload.get("base", project.default_branch)) != project.default_branch:
         return "", f"its pull request wants into {base}"
+    if entry.signal is Signal.ANSWER_GIVEN and not _may_decide(root.settings.people, entry):
+        return "", f"{entry.actor or entry.actor_id} is not among ORCH_PEOPLE, whose comments decide"
     key = _item_key(session, project, entry)
     signal = entry.signal or _meaning(session, root, project, entry.state, key)
     if signal is Signal.START_REQUESTED and key is None and "sequence_id" not in entry.payload:
@@ -171,6 +173,12 @@ def _ours(entry: InboundSignal, own: Own) -> bool:
     """Whether Orch itself caught its own change; not asked about CI, which may well report under Orch's user."""
     # Not `actor`: a person's display name in Plane may well be the login of our token in Gitea.
     return entry.actor_id in own.tracker_ids or entry.actor_id == own.forge_login
+
+
+def _may_decide(people: Collection[str], entry: InboundSignal) -> bool:
+    """Whether a comment's author is one of those who may decide; without a list everybody is."""
+    names = {name.casefold() for name in (entry.actor_id, entry.actor, str(entry.payload.get("email", ""))) if name}
+    return not people or not names.isdisjoint(name.casefold() for name in people)
 
 
 def _meaning(

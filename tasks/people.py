@@ -69,13 +69,27 @@ class AnswerForm(RunInput):
         return (Choice.ANSWER, self.answer) if self.answer.strip() else None
 
 
-Form = ApprovalForm | ConfirmationForm | IntegrityForm | AnswerForm
+class BudgetForm(RunInput):
+    """Let one more agent run start although the budget is used up."""
 
-FORMS: dict[WaitKind, type[ApprovalForm] | type[ConfirmationForm] | type[IntegrityForm] | type[AnswerForm]] = {
+    decision: Literal["undecided", "go on"] = "undecided"
+
+    def choice(self) -> tuple[Choice, str] | None:
+        """What was decided."""
+        return None if self.decision == "undecided" else (Choice.APPROVE, "")
+
+
+Form = ApprovalForm | ConfirmationForm | IntegrityForm | AnswerForm | BudgetForm
+
+FORMS: dict[
+    WaitKind,
+    type[ApprovalForm] | type[ConfirmationForm] | type[IntegrityForm] | type[AnswerForm] | type[BudgetForm],
+] = {
     WaitKind.APPROVAL: ApprovalForm,
     WaitKind.CONFIRMATION: ConfirmationForm,
     WaitKind.INTEGRITY: IntegrityForm,
     WaitKind.ANSWER: AnswerForm,
+    WaitKind.BUDGET: BudgetForm,
 }
 """The form of each human wait. Fields all have defaults, and only ever gain more: a wake carries no input."""
 
@@ -84,6 +98,7 @@ TEXTS: dict[WaitKind, str] = {
     WaitKind.CONFIRMATION: "confirmation_asked",
     WaitKind.INTEGRITY: "integrity_asked",
     WaitKind.ANSWER: "question_asked",
+    WaitKind.BUDGET: "budget_asked",
 }
 
 

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
+from pipeline.clients.bubblewrap import Bubblewrap
 from pipeline.clients.process import alive, safe_environment
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import SettingsError
@@ -70,6 +73,7 @@ class Services:
                 url=self.forge.clone_url(project),
                 credentials=self.forge.git_credentials(),
                 home=self.settings.state_dir / "git-home",
+                sandbox=self.sandbox,
             )
         return self._workspaces[project.key]
 
@@ -77,6 +81,22 @@ class Services:
     def home(self) -> Path:
         """The home folder that agents and project commands see instead of ours."""
         return self.settings.state_dir / "home"
+
+    @property
+    def sandbox(self) -> Bubblewrap:
+        """How agents and project commands are confined, and what of this Orch none of them may see."""
+        settings = self.settings
+        url = make_url(settings.store_url)
+        files = [f"{url.database}{suffix}" for suffix in ("", "-wal", "-shm")] if url.drivername == "sqlite" else []
+        return Bubblewrap(
+            settings.sandbox,
+            hidden=(
+                *(settings.state_dir, settings.runs_folder),
+                *((settings.settings_file,) if settings.settings_file else ()),
+                *(Path(name) for name in (*files, os.environ.get("PREFECT_HOME", ""), *settings.sandbox_hide) if name),
+            ),
+            shown=tuple(Path(name) for name in settings.sandbox_show),
+        )
 
     @property
     def caps(self) -> Mapping[Role, int]:
@@ -91,13 +111,15 @@ class Services:
         """Whether a recorded process lives; None when it ran on another host."""
         return alive(process) if process.host == socket.gethostname() else None
 
-    def agent_environment(self, item: str, role: Role, facts: Mapping[str, str]) -> dict[str, str]:
-        """All that an agent sees of the environment: the allow-list, the facts of its job, and what is let through.
-
-        Each item and role has a home of its own, so that no agent leaves settings for the one that judges it.
-        """
+    def agent_home(self, item: str, role: Role) -> Path:
+        """Made if need be. Each item and role has its own, so that no agent leaves settings for the one that judges it."""
         home = self.home / item / role
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return home
+
+    def agent_environment(self, item: str, role: Role, facts: Mapping[str, str]) -> dict[str, str]:
+        """All that an agent sees of the environment: the allow-list, the facts of its job, and what is let through."""
+        home = self.agent_home(item, role)
         let_through = {name: os.environ[name] for name in self.agent_block.pass_env if name in os.environ}
         return safe_environment(home, {**IDENTITY, **let_through, **facts})
 

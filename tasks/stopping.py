@@ -5,10 +5,12 @@ import contextlib
 import os
 import secrets
 import signal
+from pathlib import Path
 
 from prefect import runtime, task
 from sqlmodel import Session
 
+from pipeline.clients.agent_stream import usage_so_far
 from pipeline.clients.process import identity, kill_group
 from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.stages import STREAM, Stage
@@ -48,7 +50,8 @@ async def end_agents(key: str) -> int:
     for run in running:
         if run.process is not None:
             await asyncio.to_thread(kill_group, run.process, grace_s=GRACE_S)
-        await root.store.awrite(evidence.agent_interrupted, run.id, "Stopped.", root.now())
+        used = await asyncio.to_thread(usage_so_far, Path(run.log))
+        await root.store.awrite(evidence.agent_interrupted, run.id, "Stopped.", used, root.now())
     return len(running)
 
 

@@ -23,12 +23,12 @@ TOKEN = "as Orch's user: Profile settings, Personal access tokens; then set ORCH
 async def look_at_plane(client: PlaneClient, projects: Iterable[Project], settings: Settings) -> list[Finding]:
     """Everything about Plane; only the first finding when nothing can be asked. Changes nothing."""
     try:
-        user = await client.own_id()
+        users = await client.own_ids()
     except Refused as error:
         return [missing("Plane", str(error), f"Make a token {TOKEN}.")]
     except OrchError as error:
         return [missing("Plane", str(error), "Correct ORCH_PLANE_URL, or start Plane.")]
-    found = [fine("Plane", f"The token is user {user}'s.")]
+    found = [fine("Plane", f"Orch is {' and '.join(sorted(users))} there.")]
     for project in projects:
         found += [finding async for finding in _project(client, project, settings)]
     return found

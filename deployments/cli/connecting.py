@@ -103,7 +103,7 @@ def agent(
     """The coding agent: its program starts in an agent's environment. No model is called."""
     from deployments.connect import connect_agent
 
-    settings = _filled({"agent_command": command}, yes=yes)
+    settings = _filled({"agent_command": command} if command else {}, yes=yes)
     _connected(run(connect_agent(settings)), settings, as_json=as_json)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pathspec import GitIgnoreSpec
+
 from pipeline.clients.bubblewrap import Bubblewrap
 from pipeline.clients.checkout import Checkouts
 from pipeline.clients.coverage import CoverageRunner
@@ -13,6 +15,7 @@ from pipeline.clients.mirror import Mirror
 from pipeline.clients.testing import TestRunner
 from pipeline.clients.worktrees import Worktrees
 from pipeline.errors import SettingsError
+from pipeline.integrity.paths import AGENT_FILES
 from pipeline.model import Conflict, CoverageRun, Landed, MovedOn, Protected, Pushed, Rebased, Room, TestRun
 from pipeline.projects import Project
 
@@ -51,6 +54,8 @@ class GitWorkspace:
             remote, root / "repos" / f"{project.key}.git", locks / f"{project.key}.lock", project.default_branch
         )
         self._worktrees = Worktrees(self._mirror, root / "worktrees" / project.key, locks)
+        further = GitIgnoreSpec.from_lines(project.agent_files)
+        self._configures_agents = lambda path: AGENT_FILES.match_file(path) or further.match_file(path)
         self._lander = Lander(self._mirror)
         checkouts = Checkouts(self._mirror, root / "tests" / project.key, sandbox, project.network)
         self._tests = TestRunner(checkouts, project.test_command, project.test_timeout_s, project.junit_xml)
@@ -88,6 +93,14 @@ class GitWorkspace:
     def take_commits(self, work_item: str, branch: str) -> None:
         """Move the local branch to where a confined agent has put its own copy of it. Idempotent."""
         self._worktrees.take_commits(work_item, branch)
+
+    def lay_agent_files(self, work_item: str, base: str) -> tuple[str, ...]:
+        """Have the files that configure agents in the worktree as `base` has them, unseen by git; which were others."""
+        return self._worktrees.lay_agent_files(work_item, base, self._configures_agents)
+
+    def take_back_agent_files(self, work_item: str, base: str, names: tuple[str, ...]) -> None:
+        """Put the branch's own version of these files back, where the agent has not edited them meanwhile."""
+        self._worktrees.take_back_agent_files(work_item, base, names)
 
     def restore(self, work_item: str, commit: str) -> None:
         """Put the worktree to exactly `commit`; ignored files go, too."""

@@ -6,7 +6,7 @@ file: an agent can write that file, and with it have git run programs of its cho
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,11 @@ OWN_REFS = "orch-refs"
 REBASES = ("rebase-merge", "rebase-apply")
 UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "AUTO_MERGE", "sequencer", *REBASES)
 _ITEM = re.compile(r"[A-Z][A-Z0-9]*-[0-9]+")
+
+
+def _literal(names: Sequence[str]) -> list[str]:
+    """Names as git's pathspecs, in which no character stands for others."""
+    return [f":(literal){name}" for name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,44 @@ class Worktrees:
         if not is_commit(text):
             raise CouldNotRun(f"The agent of {work_item} left a branch that stands on no commit; it works again.")
         return self.mirror.known(text)
+
+    def lay_agent_files(self, work_item: str, base: str, chosen: Callable[[str], bool]) -> tuple[str, ...]:
+        """Have the `chosen` files in the worktree as `base` has them; the names of those that differ on the branch.
+
+        Only the worktree changes, and git is told to pass over it for these files (`--skip-worktree`), so that whoever
+        commits everything still commits the branch's own version: what a change does to such files stays in its diff,
+        for people to judge. A file that the branch has taken away stays away. Ignored and stray ones are removed.
+        """
+        with self._item(work_item):
+            here = self._repository(work_item)
+            for name in filter(chosen, here.ask("ls-files", "--others", "-z").names):
+                remove_folder(self._path(work_item) / name)
+            changed = here.ask("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", base, "HEAD").names
+            names = self._tracked(here, tuple(filter(chosen, changed)))
+            if names:
+                here.do("restore", f"--source={base}", "--worktree", "--", *_literal(names))
+                here.do("update-index", "--skip-worktree", "--", *names)
+            return names
+
+    def take_back_agent_files(self, work_item: str, base: str, names: tuple[str, ...]) -> None:
+        """Undo `lay_agent_files`, but for files that have been edited since: those are the agent's change. Idempotent."""
+        with self._item(work_item):
+            here = self._repository(work_item)
+            left = self._tracked(here, names)
+            if not left:
+                return
+            here.do("update-index", "--no-skip-worktree", "--", *left)
+            edited = here.ask("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", base, "--", *_literal(left))
+            if untouched := tuple(name for name in left if name not in edited.names):
+                here.do("restore", "--worktree", "--", *_literal(untouched))
+
+    @staticmethod
+    def _tracked(here: Repository, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `names` that the index has, and about which nothing is in conflict."""
+        if not names:
+            return ()
+        staged = here.ask("ls-files", "--stage", "-z", "--", *_literal(names)).names
+        return tuple(name for entry, _, name in (line.partition("\t") for line in staged) if entry.endswith(" 0"))
 
     def restore(self, work_item: str, commit: str) -> None:
         """Put branch, index and files to exactly `commit`; ignored and stray files go, too. Idempotent."""
@@ -251,7 +294,7 @@ class Worktrees:
         git_dir = self._git_dir(work_item)
         here = self._repository(work_item)
         break_stale(git_dir.glob("*.lock"))
-        for leftover in UNFINISHED:
+        for leftover in (*UNFINISHED, OWN_REFS):
             remove_folder(git_dir / leftover)
         (git_dir / "index").unlink(missing_ok=True)  # it may be torn, and is made anew below
         here.do("symbolic-ref", "HEAD", f"refs/heads/{self._branch(work_item)}")

@@ -23,7 +23,9 @@ async def ask(look: Look) -> GateResult:
     Raises `UnreadableDiff`, which is a `CouldNotRun`, when the change cannot be read as a whole.
     """
     diff = await asyncio.to_thread(look.workspace.diff, look.tip)
-    findings = await asyncio.to_thread(partial(analyse, diff, guarded=look.project.integrity_files))
+    findings = await asyncio.to_thread(
+        partial(analyse, diff, guarded=look.project.integrity_files + look.project.agent_files)
+    )
     if not findings:
         return Pass("The change does not weaken its own checks.", commit=look.head)
     decision = _latest(look)

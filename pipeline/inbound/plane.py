@@ -28,6 +28,7 @@ class _Envelope(BaseModel):
 class _Actor(BaseModel):
     id: str
     display_name: str = ""
+    email: str | None = None
 
 
 class _Activity(BaseModel):
@@ -213,5 +214,9 @@ def _answer(commented: _Commented) -> InboundSignal:
         signal=Signal.ANSWER_GIVEN,
         actor=actor.display_name if actor else "",
         actor_id=actor.id if actor else comment.actor,
-        payload={"comment_id": comment.id, "text": html_to_text(comment.comment_html)},
+        payload={
+            "comment_id": comment.id,
+            "text": html_to_text(comment.comment_html),
+            "email": (actor.email if actor else None) or "",
+        },
     )

@@ -43,16 +43,23 @@ _GATES = GitIgnoreSpec.from_lines(
         *("/prefect.yaml", "/orch.toml", "/orch-projects.*", "/projects.toml", "/projects.json"),
     ]
 )
-_AGENTS = GitIgnoreSpec.from_lines(
+AGENT_FILES = GitIgnoreSpec.from_lines(
     [
-        *("CLAUDE.md", "CLAUDE.local.md", "AGENTS.md", "AGENT.md", "GEMINI.md", ".mcp.json", ".cursorrules"),
-        *(".claude/**", ".cursor/**", ".codex/**", ".gemini/**", ".windsurf/**", ".windsurfrules", ".clinerules*"),
-        *(".clinerules/**", ".roo/**", ".continue/**", ".junie/**", ".aider*"),
-        *("/.github/copilot-instructions.md", "/.github/instructions/**", "/.github/prompts/**", "/.github/agents/**"),
+        *("CLAUDE.md", "CLAUDE.local.md", "AGENTS.md", "AGENTS.override.md", "AGENT.md", "GEMINI.md", ".mcp.json"),
+        *(".claude", ".cursor", ".codex", ".gemini", ".windsurf", ".opencode", ".roo", ".continue", ".junie"),
+        *(".cursorrules", ".windsurfrules", ".clinerules*", ".aider*", "opencode.json*"),
+        *(
+            "/.orch/prompts",
+            "/.github/copilot-instructions.md",
+            "/.github/instructions/**",
+            "/.github/prompts/**",
+            "/.github/agents/**",
+        ),
     ]
 )
+"""What tells agents of any make how to work, and which programs to run. An agent finds it as the default branch has it."""
 _GUARDED = (
-    (_AGENTS, FindingKind.AGENT_CHANGED, "Agents' own instructions are"),
+    (AGENT_FILES, FindingKind.AGENT_CHANGED, "Agents' own instructions are"),
     (_GATES, FindingKind.GATE_CHANGED, "A file that decides about gates, merging or Orch itself is"),
     (CI, FindingKind.CI_CHANGED, "CI configuration is"),
 )

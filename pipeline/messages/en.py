@@ -11,6 +11,11 @@ EN: dict[str, str] = {
         "🔎 <b>{key}</b> {title}\nThe change weakens its own checks (commit {commit}): {question}\n"
         "Comment <i>accept</i> or <i>reject</i> on the card, or use the form.\n{markup}"
     ),
+    "budget_asked": (
+        "💰 <b>{key}</b> {title}\n{question} The {role} has not started.\n"
+        "Comment <i>go on</i> on the card, use the form, or run <code>orch approve {key}</code> to let one more run "
+        "start.\n{markup}"
+    ),
     "auto_label": "🏷 <b>{key}</b> {title}\nThe label {label} has decided: {asked}",
     "done_by_hand": "✅ <b>{key}</b> {title}\nDone by hand: {why}",
     "needs input": "✋ <b>{key}</b> {title}\nNeeds a person at {stage}: {reason}",

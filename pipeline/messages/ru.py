@@ -11,6 +11,11 @@ RU: dict[str, str] = {
         "🔎 <b>{key}</b> {title}\nИзменение ослабляет собственные проверки (коммит {commit}): {question}\n"
         "Ответьте в карточке словом <i>accept</i> или <i>reject</i> либо заполните форму.\n{markup}"
     ),
+    "budget_asked": (
+        "💰 <b>{key}</b> {title}\n{question} Роль {role} не запущена.\n"
+        "Ответьте в карточке <i>go on</i>, заполните форму или выполните <code>orch approve {key}</code>, чтобы "
+        "разрешить ещё один запуск.\n{markup}"
+    ),
     "auto_label": "🏷 <b>{key}</b> {title}\nРешено меткой {label}: {asked}",
     "done_by_hand": "✅ <b>{key}</b> {title}\nЗавершено вручную: {why}",
     "needs input": "✋ <b>{key}</b> {title}\nНужен человек на этапе {stage}: {reason}",

@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import or_
+from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
+from pipeline.budgets import Spent
 from pipeline.model import (
     AgentEnd,
     AgentOutcome,
@@ -129,10 +130,7 @@ def agent_finished(session: Session, run_id: int, outcome: AgentOutcome, now: da
         return  # somebody has ended it meanwhile, and what it says of itself counts no more
     row.finished_at, row.end, row.exit_code = now, outcome.end, outcome.exit_code
     row.sentence, row.question, row.duration_s = outcome.sentence, outcome.question, outcome.duration_s
-    usage = outcome.usage
-    row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
-    row.cache_read_tokens, row.cache_creation_tokens = usage.cache_read_tokens, usage.cache_creation_tokens
-    row.cost_usd, row.turns = usage.cost_usd, usage.turns
+    _write_usage(row, outcome.usage)
     session.add(row)
 
 
@@ -140,6 +138,26 @@ def agent_runs(session: Session, item_id: int) -> list[AgentRun]:
     """All agent runs of an item, in order."""
     rows = session.exec(select(AgentRunRow).where(AgentRunRow.item_id == item_id).order_by(col(AgentRunRow.id))).all()
     return [_agent_run(row) for row in rows]
+
+
+def spent_by(session: Session, item_id: int) -> Spent:
+    """What all agent runs of an item have used up."""
+    return _spent(session, AgentRunRow.item_id == item_id)
+
+
+def spent_since(session: Session, moment: datetime) -> Spent:
+    """What the agent runs of all items that started since `moment` have used up."""
+    return _spent(session, col(AgentRunRow.started_at) >= moment)
+
+
+def _spent(session: Session, which: Any) -> Spent:
+    counted = (
+        *(AgentRunRow.input_tokens, AgentRunRow.cache_read_tokens),
+        *(AgentRunRow.cache_creation_tokens, AgentRunRow.output_tokens),
+    )
+    sums = [func.coalesce(func.sum(column), 0) for column in (AgentRunRow.cost_usd, *counted)]
+    usd, *tokens = session.execute(select(*sums).where(which)).one()
+    return Spent(float(usd), sum(int(count) for count in tokens))
 
 
 def agent_run_of_visit(session: Session, item: WorkItem, role: Role) -> AgentRun | None:
@@ -163,11 +181,18 @@ def unfinished_agent_runs(session: Session, item_id: int) -> list[AgentRun]:
     return [run for run in agent_runs(session, item_id) if run.finished_at is None]
 
 
-def agent_interrupted(session: Session, run_id: int, sentence: str, now: datetime) -> None:
-    """Close a run that was killed together with us; it says nothing about the agent."""
+def agent_interrupted(session: Session, run_id: int, sentence: str, usage: Usage, now: datetime) -> None:
+    """Close a run that was killed together with us: it says nothing about the agent, but has cost what it has."""
     row = session.get_one(AgentRunRow, run_id)
     row.finished_at, row.sentence = now, sentence
+    _write_usage(row, usage)
     session.add(row)
+
+
+def _write_usage(row: AgentRunRow, usage: Usage) -> None:
+    row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
+    row.cache_read_tokens, row.cache_creation_tokens = usage.cache_read_tokens, usage.cache_creation_tokens
+    row.cost_usd, row.turns = usage.cost_usd, usage.turns
 
 
 def tests_ran(session: Session, item_id: int, purpose: str, run: TestRun, now: datetime) -> None:

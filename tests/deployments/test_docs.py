@@ -117,10 +117,8 @@ def test_what_init_writes_and_the_readme_says_is_all_that_is_needed(
     settings = Settings()
     settings.require()
     assert settings.registry()["WID"].repository == "acme/widgets"
-    for line in block(README, "sh", "ORCH_AGENT_COMMAND").splitlines():
-        name, _, value = line.partition("=")
-        words = getattr(settings, name.removeprefix("ORCH_").lower())
-        assert " ".join(words) == value.strip("'")
+    assert settings.agent == ("claude-code", ("claude",))
+    assert settings.agent_pass_env == ("ANTHROPIC_API_KEY",)
 
 
 def test_every_dependency_has_its_reason() -> None:

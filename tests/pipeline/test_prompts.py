@@ -110,3 +110,34 @@ def test_control_characters_and_half_characters_do_not_reach_the_agent():
     assert "a[2Jbc?d" in prompt
     assert "one\ntwo\nthree" in prompt
     prompt.encode()
+
+
+# --- templates of the project's own -----------------------------------------------------------------------------------
+
+
+def test_a_project_can_build_on_our_template_or_write_its_own():
+    own = '{% extends "orch/developer.j2" %}\n{% block task %}{{ super() }}Mind the {{ title }}.{% endblock %}'
+    prompt = render(Role.DEVELOPER, facts(title="{{ 7 * 7 }}"), own)
+    assert "Run the project's tests" in prompt
+    assert "Mind the {{ 7 * 7 }}." in prompt
+    assert render(Role.DEPLOYER, facts(), "Deploy {{ work_item }}.") == "Deploy WID-12."
+
+
+@pytest.mark.parametrize(
+    ("own", "line", "said"),
+    [
+        ("one\n{% if %}", 2, "Expected an expression"),
+        ("one\ntwo\n{{ nobody }}", 3, "'nobody' is undefined"),
+        ("{{ title.__class__.__mro__ }}", 1, "unsafe"),
+        ("a\n{{ 1 / 0 }}", 2, "division by zero"),
+        ('a\n{% include "../../etc/passwd" %}', 2, "passwd"),
+        ("{% for x in range(10000000) %}{% endfor %}", 1, "Range too big"),
+    ],
+)
+def test_a_broken_one_is_told_with_file_line_and_next_step(own, line, said):
+    with pytest.raises(CouldNotRun) as caught:
+        render(Role.DEVELOPER, facts(), own, of="acme/widgets, branch main")
+    told = str(caught.value)
+    assert f"The prompt .orch/prompts/developer.j2 of acme/widgets, branch main, line {line}, cannot be used" in told
+    assert said in told
+    assert told.endswith("then `orch retry WID-12`.")

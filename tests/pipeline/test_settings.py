@@ -22,7 +22,6 @@ def test_everything_that_is_missing_is_named_at_once_with_where_to_get_it(monkey
         "ORCH_PLANE_TOKEN",
         "ORCH_PLANE_WEBHOOK_SECRET",
         "ORCH_GITEA_TOKEN",
-        "ORCH_AGENT_COMMAND",
     ):
         assert name in str(caught.value)
 
@@ -108,3 +107,18 @@ def test_a_telegram_name_is_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCH_TELEGRAM_ALLOWED_USER_IDS", "@ada")
     with pytest.raises(ValueError, match="telegram_allowed_user_ids"):
         Settings()
+
+
+def test_without_a_command_the_agent_is_claude_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(_env_file=None).agent == ("claude-code", ("claude",))
+    monkeypatch.setenv("ORCH_AGENT_COMMAND", "aider --yes")
+    assert Settings(_env_file=None).agent == ("command", ("aider", "--yes"))
+    monkeypatch.setenv("ORCH_AGENT_KIND", "claude-code")
+    assert Settings(_env_file=None).agent == ("claude-code", ("aider", "--yes"))
+
+
+def test_the_settings_file_is_known_so_that_it_can_be_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings(_env_file=None).settings_file is None
+    (tmp_path / ".env").write_text("")
+    assert Settings(_env_file=None).settings_file == tmp_path / ".env"

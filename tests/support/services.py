@@ -196,7 +196,7 @@ def _rows(session: Session, table: type[Any]) -> list[Any]:
 
 
 @asynccontextmanager
-async def open_desk(sandbox: SandboxClient, folder: Path, **changes: Any) -> AsyncIterator[Desk]:
+async def open_desk(sandbox: SandboxClient, folder: Path, /, **changes: Any) -> AsyncIterator[Desk]:
     """Services on a sandbox with a fresh SQLite file; faults of the sandbox are over when the body ends."""
     settings = sandbox_settings(sandbox, FOLDER / "happy.toml", folder / "orch", free_ports(1)[0], **changes)
     root, prefect = services_of(settings, migrated(settings)), PrefectEvents()

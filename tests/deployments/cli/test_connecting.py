@@ -55,7 +55,7 @@ def test_init_writes_files_that_orch_can_read_with_a_secret_of_their_own(
     settings = Settings()
     assert list(settings.registry()) == ["WID"]
     assert len(settings.gitea_webhook_secret.get_secret_value()) == 48
-    assert settings.agent_command[-1] == "--model={model}"
+    assert settings.agent == ("claude-code", ("claude",))
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
     names = {line.strip("# ").split("=")[0] for line in (tmp_path / ".env").read_text().splitlines() if "=" in line}
     assert {name for name in names if name.startswith("ORCH_")} <= {f"ORCH_{n.upper()}" for n in Settings.model_fields}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pipeline.clients.workspace import GitWorkspace
+from pipeline.clients.bubblewrap import Bubblewrap
+from pipeline.clients.workspace import UNCONFINED, GitWorkspace
 from pipeline.projects import Project
 
 BRANCH = "feature/WID-1-change"
@@ -90,6 +91,7 @@ class Origin:
         url: str | None = None,
         credentials: Mapping[str, str] | None = None,
         remote_timeout_s: float = 60,
+        sandbox: Bubblewrap = UNCONFINED,
         **settings: Any,
     ) -> GitWorkspace:
         """Orch's workspace on it; `settings` are further ones of the project."""
@@ -108,6 +110,7 @@ class Origin:
             credentials=credentials or {},
             home=self.base / "home",
             remote_timeout_s=remote_timeout_s,
+            sandbox=sandbox,
         )
 
 

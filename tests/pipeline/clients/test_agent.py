@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.clients.agent import MAX_QUOTE_CHARS, CommandAgent, read_result, tail
+from pipeline.clients.agent import MAX_QUOTE_CHARS, CommandAgent, tail
+from pipeline.clients.agent_stream import read_stream
 from pipeline.clients.process import alive
 from pipeline.errors import CouldNotRun
 from pipeline.model import AgentEnd, AgentJob, Usage
@@ -81,6 +82,22 @@ async def test_model_and_effort_are_filled_in_and_left_out_when_not_set(job):
     assert job.log.read_text().strip() == "['--model=large', '{other}']"
 
 
+async def test_a_prompt_can_be_a_file_instead(job):
+    code = "import sys; print(open(sys.argv[1][9:]).read() + sys.stdin.read() + '|')"
+    await run(job, code, arguments=("--prompt={prompt_file}",))
+    assert job.log.read_text() == f"{job.prompt}|\n"
+
+
+async def test_limits_are_filled_in_and_a_cost_beyond_them_is_told(job):
+    code = f"import sys; print(sys.argv[1:]); {says(RESULT)}"
+    limits = ("--turns={max_turns}", "--usd={max_budget_usd}")
+    outcome = await run(replace(job, max_turns=5, max_budget_usd=0.1), code, arguments=limits)
+    assert job.log.read_text().startswith("['--turns=5', '--usd=0.10']")
+    assert outcome.sentence == "The developer's agent finished. It cost $0.25, more than the $0.10 it had."
+    await run(job, code, arguments=limits)
+    assert job.log.read_text().startswith("[]")
+
+
 async def test_without_a_result_line_nothing_was_used(job):
     outcome = await run(job, "print('worked')")
     assert (outcome.end, outcome.usage, outcome.question) == (AgentEnd.FINISHED, Usage(), "")
@@ -138,7 +155,7 @@ async def test_a_silent_failure_says_that_it_is_silent(job):
 async def test_an_error_in_the_result_is_a_failure_in_spite_of_exit_code_0(job):
     outcome = await run(job, says(RESULT | {"is_error": True, "subtype": "error_max_turns", "question": "Why?"}))
     assert (outcome.end, outcome.exit_code, outcome.question) == (AgentEnd.FAILED, 0, "")
-    assert "reported an error (error_max_turns)" in outcome.sentence
+    assert "reported an error (stopped at its limit of turns)" in outcome.sentence
 
 
 async def test_last_words_are_limited_and_without_control_characters(job):
@@ -200,6 +217,6 @@ async def test_a_program_that_is_not_there_could_not_run(job):
 def test_a_log_without_a_result_has_none(tmp_path):
     log = tmp_path / "log"
     log.write_text('{"type": "assistant", "text": "result"}\n["result"]\n')
-    assert read_result(log) is None
+    assert not read_stream(log).complete
     assert tail(log, 20).startswith("…")
     assert len(tail(log, 20)) == 20
