@@ -23,7 +23,9 @@ Seconds = Annotated[float, Field(ge=0)]
 class Settings(BaseSettings):
     """Every setting of Orch with its default and meaning."""
 
-    model_config = SettingsConfigDict(env_prefix="ORCH_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ORCH_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     # --- where things live
     state_dir: Path = Field(
@@ -57,7 +59,7 @@ class Settings(BaseSettings):
     plane_web_url: str = Field(default="", description="Plane's address for links. Default: ORCH_PLANE_URL.")
     plane_workspace: str = Field(default="", description="Slug of the Plane workspace.")
     plane_token: SecretStr = Field(default=SecretStr(""), description="Plane API token of Orch's bot user.")
-    plane_bot_tokens: dict[str, SecretStr] = Field(
+    plane_bot_tokens: Annotated[dict[str, SecretStr], NoDecode] = Field(
         default_factory=dict,
         description="Tokens of bots that comments are written under, as JSON: a role (`analyst`, `developer` ...) or "
         "`stream` (transitions) -> token. Without one the shared bot speaks.",
@@ -271,6 +273,11 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(float(part) for part in value.replace(",", " ").split())
+
+    @field_validator("plane_bot_tokens", mode="before")
+    @classmethod
+    def _object(cls, value: object) -> object:
+        return json.loads(value or "{}") if isinstance(value, str) else value
 
     @field_validator("plane_bot_tokens")
     @classmethod

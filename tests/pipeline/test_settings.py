@@ -44,6 +44,21 @@ def test_a_secret_is_never_printed() -> None:
     assert "s3cret" not in repr(Settings(_env_file=None, gitea_token="s3cret"))
 
 
+def test_bots_are_named_by_role_and_their_tokens_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_PLANE_BOT_TOKENS", '{"developer": "hush", "stream": "hush"}')
+    settings = Settings(_env_file=None)
+    assert set(settings.plane_bot_tokens) == {"developer", "stream"}
+    assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize("told", ['{"coder": "hush"}', '{"stream": ["hush"]}', '["hush"]', "hush"])
+def test_bots_that_cannot_be_are_refused_without_their_tokens(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
+    monkeypatch.setenv("ORCH_PLANE_BOT_TOKENS", told)
+    with pytest.raises(ValueError, match="plane_bot_tokens") as raised:
+        Settings(_env_file=None)
+    assert "hush" not in str(raised.value)
+
+
 def test_a_lease_must_outlive_two_renewals() -> None:
     with pytest.raises(ValueError, match="ORCH_LEASE_RENEW_S"):
         Settings(_env_file=None, lease_ttl_s=10, lease_renew_s=9)

@@ -89,7 +89,7 @@ async def test_the_content_type_is_compared_without_case(door: httpx.AsyncClient
         (b"[" * 5000, "body"),
         (b"{}", "event"),
         (BODY, "activity"),
-        (b'{"event": "issue", "action": "created", "data": {"id": "x"}}', "data.project"),
+        (b'{"event": "issue", "action": "created", "data": {"project": "x"}}', "data.id"),
         (b'{"event": "issue_comment", "action": "created", "data": {"id": 3}}', "data.id"),
     ],
 )

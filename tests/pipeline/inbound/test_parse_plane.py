@@ -132,6 +132,13 @@ def test_a_new_issue_that_does_not_tell_its_state_is_ignored() -> None:
     assert delivery.ignored_because.startswith("The new issue's state is not told")
 
 
+def test_of_a_drag_the_other_delivery_means_nothing() -> None:
+    """A drag on the board is told twice: where the card now stands, and at which place of the column."""
+    body = moved()
+    body["activity"] |= {"field": "sort_order", "new_value": "75535.0"}
+    assert parse(body).ignored_because == "Nothing follows from a change of an issue's sort_order."
+
+
 def test_a_missing_id_is_named() -> None:
     body = moved()
     del body["data"]["id"]
