@@ -76,7 +76,7 @@ async def test_a_hanging_plane_holds_up_no_event_to_prefect(web: httpx.AsyncClie
     body = plane_moved(desk, desk.card(), "To Analyse")
     assert (await plane_says(web, desk, body)).status_code == 202
     await until(lambda: desk.prefect.names)
-    assert [row.kind for row in desk.letters if row.sent_at is None] == ["comment"]
+    await until(lambda: [row.kind for row in desk.letters if row.sent_at is None] == ["comment"])
 
 
 async def test_a_pump_outlives_what_goes_wrong_in_it(
