@@ -126,3 +126,16 @@ def test_updates_that_were_not_asked_for_are_not_sent(sandbox: SandboxClient, re
     sandbox.press(number, "y", person=2)
     [only] = receiver.wait_count(1)
     assert only.body["callback_query"]["data"] == "y"
+
+
+def test_an_update_that_is_refused_comes_again_and_the_last_refusal_is_told(
+    sandbox: SandboxClient, receiver: Receiver
+) -> None:
+    receiver.answers = [502]
+    call(sandbox, "setWebhook", url=receiver.url, secret_token="s")
+    number = call(sandbox, "sendMessage", chat_id=7, text="?")["result"]["message_id"]
+    sandbox.press(number, "x", person=1)
+    first, second = receiver.wait_count(2)
+    assert first.raw == second.raw
+    info = call(sandbox, "getWebhookInfo")["result"]
+    assert (info["url"], info["last_error_message"]) == (receiver.url, "Wrong response from the webhook: 502")
