@@ -9,7 +9,7 @@ from deployments.checkup.finding import Finding, Grade, fine, less, missing
 from deployments.checkup.gitea import look_at_gitea
 from deployments.checkup.plane import look_at_plane, look_at_webhook_secret, webhook_values
 from deployments.checkup.telegram import look_at_telegram
-from deployments.connections import agent_of, gitea_of, plane_of, replace, telegram_of
+from deployments.connections import agent_of, gitea_of, keep, plane_of, telegram_of
 from deployments.peers import prefect_client
 from pipeline.errors import OrchError, SettingsError
 from pipeline.settings import Settings
@@ -64,12 +64,12 @@ async def _keep(settings: Settings, block: Block, findings: list[Finding]) -> li
         return [less(about, "The block was left as it is.", "Mend the above and connect again.")]
     try:
         async with prefect_client(settings):
-            there = await replace(settings, block)
+            kept = await keep(settings, block)
     except SettingsError:  # no Prefect server was ever started with this state folder
         return [fine(about, "The first `orch up` makes the block, from the settings.")]
     except OrchError as error:
         return [less(about, f"The block was not saved: {error}", "Connect again while Orch is up.")]
-    return [fine(about, "The block was changed: restart `orch up`." if there else "The block was made.")]
+    return [fine(about, kept)]
 
 
 def _without_projects(settings: Settings) -> list[Finding]:

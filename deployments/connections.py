@@ -1,5 +1,6 @@
 """The blocks that hold how to reach each outside system: made from the settings once, then the operator's."""
 
+from enum import StrEnum
 from uuid import UUID
 
 from prefect.blocks.core import Block
@@ -58,16 +59,33 @@ def telegram_of(settings: Settings) -> TelegramNotification:
     )
 
 
-async def replace(settings: Settings, block: Block) -> bool:
-    """Have the document be what `block` says, whatever it said; whether there was one before."""
+CONNECTING = frozenset({"url", "workspace", "token", "chat_id", "api_url", "command", "pass_env"})
+"""Fields of blocks that say how a system is reached; all others are an operator's choices."""
+
+
+class Kept(StrEnum):
+    """What became of a block's document."""
+
+    MADE = "The block was made."
+    CHANGED = "The block was changed: start `orch up` again."
+    SAME = "The block says so already."
+
+
+async def keep(settings: Settings, block: Block) -> Kept:
+    """Have the document reach the system as `block` does; what else an operator changed in it stays. Idempotent."""
     await register_types(settings)
     try:
-        await type(block).aload(BLOCK)
-    except ValueError:
+        found: Block = await type(block).aload(BLOCK)
+    except ValueError:  # what Prefect raises for a document that does not exist
         await block.asave(BLOCK)
-        return False
-    await block.asave(BLOCK, overwrite=True)
-    return True
+        return Kept.MADE
+    names = CONNECTING & set(type(block).model_fields)
+    if all(getattr(found, name) == getattr(block, name) for name in names):
+        return Kept.SAME
+    for name in names:
+        setattr(found, name, getattr(block, name))
+    await found.asave(BLOCK, overwrite=True)
+    return Kept.CHANGED
 
 
 async def register_types(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from deployments.checkup import machine
 from deployments.checkup.agent import look_at_agent
 from deployments.checkup.finding import Finding, fine, less, missing
 from deployments.checkup.gitea import look_at_gitea
-from deployments.checkup.plane import look_at_plane, look_at_webhook_secret
+from deployments.checkup.plane import look_at_plane
 from deployments.checkup.telegram import look_at_telegram
 from deployments.connections import agent_of, gitea_of, plane_of, telegram_of
 from deployments.peers import block, prefect_client
@@ -58,7 +58,7 @@ async def _outside(settings: Settings, found: list[Finding]) -> AsyncIterator[Fi
                 for finding in await look_at_plane(tracker, projects, settings):
                     yield finding
             if settings.plane_webhook_secret.get_secret_value():  # else it is among the settings
-                yield look_at_webhook_secret(settings)
+                yield await asyncio.to_thread(machine.look_at_deliveries, settings)
         if up or (settings.gitea_url and settings.gitea_token.get_secret_value()):
             gitea = await _in_use(GiteaServer, gitea_of(settings), up=up)
             async with gitea.get_client() as forge:

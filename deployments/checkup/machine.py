@@ -13,7 +13,7 @@ from deployments.peers import prefect_address
 from deployments.prefect_server import check_versions, wait_until_healthy
 from pipeline.errors import OrchError, SettingsError
 from pipeline.settings import Settings
-from pipeline.store import schema
+from pipeline.store import inbox, schema
 
 GIT_NEEDED = (2, 38)
 """`git merge-tree --write-tree` is from this version on."""
@@ -73,6 +73,18 @@ def look_at_database(settings: Settings) -> Finding:
     return _tried(
         "Database", look, "It answers and has this version's schema.", "Run `orch up`, which makes or updates it."
     )
+
+
+def look_at_deliveries(settings: Settings) -> Finding:
+    """When Plane's webhook last told of an item: Plane itself tells nobody whether there is a webhook."""
+    try:
+        last = open_store(settings).read(inbox.last_delivery, "plane")
+    except OrchError as error:
+        return less("Plane webhook", f"Nobody knows whether it ever told anything: {error}", "Run `orch up`.")
+    if last is None:
+        step = "Move a card. If that starts nothing, look whether the webhook is there: `orch connect plane` tells how."
+        return less("Plane webhook", "It has told of no item yet.", step)
+    return fine("Plane webhook", f"It last told of an item at {last:%Y-%m-%d %H:%M} UTC.")
 
 
 async def look_at_prefect(settings: Settings) -> Finding:

@@ -61,6 +61,12 @@ def deliver(
     return row.id
 
 
+def last_delivery(session: Session, source: str) -> datetime | None:
+    """When the latest stored delivery of a sender came; None when none ever did."""
+    newest = select(DeliveryRow.received_at).where(DeliveryRow.source == source).order_by(col(DeliveryRow.id).desc())
+    return session.exec(newest.limit(1)).first()
+
+
 def resolved(session: Session, delivery_id: int, note: str, now: datetime) -> bool:
     """Mark a delivery as understood; False when somebody else has resolved it meanwhile."""
     row = session.exec(select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()).one()

@@ -7,8 +7,10 @@ from prefect.client.orchestration import PrefectClient
 from pydantic import SecretStr
 
 from blocks import LOGOS, CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
-from deployments.connections import ensure_blocks
+from blocks.coding_agent import RoleTerms
+from deployments.connections import Kept, agent_of, ensure_blocks, keep
 from pipeline.settings import Settings
+from pipeline.stages import Role
 from tasks.services import BLOCK
 
 pytestmark = pytest.mark.prefect
@@ -58,6 +60,19 @@ async def test_what_a_person_changes_in_the_pages_survives_the_next_start(
     await ensure_blocks(settings.model_copy(update={"gitea_url": "https://git.other"}))
     assert (await GiteaServer.aload(BLOCK)).url == "https://git.internal"
     assert (await PlaneWorkspace.aload(BLOCK)).url == "https://plane.example.org"
+
+
+async def test_connecting_again_changes_how_a_system_is_reached_and_nothing_else(
+    none_yet: PrefectClient, settings: Settings
+) -> None:
+    assert await keep(settings, agent_of(settings)) is Kept.MADE
+    changed = await CodingAgent.aload(BLOCK)
+    changed.model, changed.roles = "big", {Role.REVIEWER: RoleTerms(model="bigger")}
+    await changed.asave(BLOCK, overwrite=True)
+    again = settings.model_copy(update={"agent_command": ("other",), "agent_model": "small"})
+    assert [await keep(settings, agent_of(again)) for _ in range(2)] == [Kept.CHANGED, Kept.SAME]
+    found = await CodingAgent.aload(BLOCK)
+    assert (found.command, found.model, found.terms(Role.REVIEWER).model) == (["other"], "big", "bigger")
 
 
 async def test_without_a_bot_there_is_no_telegram_document(none_yet: PrefectClient, settings: Settings) -> None:

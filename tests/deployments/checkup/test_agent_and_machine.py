@@ -1,6 +1,7 @@
 """The agent's program is started as agents are; the machine is looked at as it is."""
 
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from deployments.checkup import agent, machine
 from deployments.checkup.agent import look_at_agent
 from deployments.checkup.finding import Grade
 from pipeline.settings import Settings
+from pipeline.store import inbox
 from pipeline.store.engine import Store
 from tests.support.services import migrated
 
@@ -92,6 +94,19 @@ def test_a_database_of_an_earlier_version_is_missing_what_orch_up_adds(settings:
     store.dispose()
     found = machine.look_at_database(settings)
     assert (found.grade, "earlier version" in found.sentence) == (Grade.MISSING, True)
+
+
+def test_that_planes_webhook_works_is_known_from_what_it_told(settings: Settings) -> None:
+    assert "no database" in machine.look_at_deliveries(settings).sentence
+    store = migrated(settings)
+    assert machine.look_at_deliveries(settings).sentence == "It has told of no item yet."
+    at = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+    for source, now in (("gitea", at + timedelta(hours=1)), ("plane", at)):
+        fields = {"digest": source, "source": source, "event": "e", "body": "", "inbound": [], "now": now}
+        store.write(inbox.deliver, **fields)
+    store.dispose()
+    found = machine.look_at_deliveries(settings)
+    assert (found.grade, found.sentence) == (Grade.OK, "It last told of an item at 2026-11-21 09:30 UTC.")
 
 
 def test_this_machines_git_and_versions_are_good_enough() -> None:
