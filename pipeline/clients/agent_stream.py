@@ -59,8 +59,7 @@ def read_stream(log: Path) -> Said:
         match fields.get("type"):
             case "result":
                 result = fields
-            case "assistant":
-                message = _mapping(fields.get("message"))
+            case "assistant" if isinstance((message := _mapping(fields.get("message"))).get("usage"), dict):
                 messages[message.get("id") if isinstance(message.get("id"), str) else number] = message
             case "system" if fields.get("subtype") == "init":
                 model = _text(fields.get("model"))

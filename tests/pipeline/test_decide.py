@@ -150,6 +150,30 @@ def test_any_other_comment_about_findings_decides_nothing() -> None:
     assert isinstance(react(FINDINGS, Signal.ANSWER_GIVEN, text="I accept nothing"), Ignore)
 
 
+NEXT = wait(WaitKind.BUDGET, "run-4")
+
+
+@pytest.mark.parametrize("comment", ["go on", "Go on!", " continue. "])
+def test_a_comment_lets_the_next_run_go_on_beyond_the_budget(comment: str) -> None:
+    reaction = react(Standing(item(), NEXT), Signal.ANSWER_GIVEN, text=comment)
+    assert reaction == Record(WaitKind.BUDGET, Choice.APPROVE, "run-4")
+
+
+@pytest.mark.parametrize("comment", ["", "go on with what?", "do not go on"])
+def test_any_other_comment_about_the_budget_decides_nothing(comment: str) -> None:
+    assert isinstance(react(Standing(item(), NEXT), Signal.ANSWER_GIVEN, text=comment), Ignore)
+
+
+def test_who_names_the_gate_lets_it_go_on_and_a_card_moved_to_approved_does_not() -> None:
+    named = react(Standing(item(), NEXT), Signal.APPROVED, names_the_gate=True)
+    assert named == Record(WaitKind.BUDGET, Choice.APPROVE, "run-4")
+    assert isinstance(react(Standing(item(), NEXT), Signal.APPROVED), Ignore)
+
+
+def test_there_is_no_rejecting_a_budget() -> None:
+    assert isinstance(react(Standing(item(), NEXT), Signal.REJECTED, names_the_gate=True), Ignore)
+
+
 @pytest.mark.parametrize("stage", decide.BRANCH_IS_JUDGED)
 def test_officially_requested_changes_cost_the_developer_an_attempt(stage: Stage) -> None:
     reaction = react(Standing(item(stage)), Signal.REVIEW_SUBMITTED, kind="rejected", reviewer="bob", official=True)

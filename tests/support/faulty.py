@@ -47,7 +47,7 @@ class Request:
 class Fault:
     """What happens to one request; with `passing` the server behind sees it first."""
 
-    send: Send | None
+    send: Send | None = field(repr=False)
     passing: bool = False
 
 

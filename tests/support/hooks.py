@@ -41,11 +41,11 @@ def plane_moved(
     return json.dumps({"event": "issue", "action": "updated", "data": data, "activity": activity}).encode()
 
 
-def plane_commented(desk: Desk, card: CardView, text: str, *, actor_id: str = "ada-id") -> bytes:
+def plane_commented(desk: Desk, card: CardView, text: str, *, actor_id: str = "ada-id", email: str = "") -> bytes:
     """Plane's delivery about a new comment."""
     data = {"id": str(uuid4()), "issue": card.id, "project": str(desk.project.plane_project)}
     data |= {"comment_html": f"<p>{text}</p>", "actor": actor_id}
-    activity = {"actor": {"id": actor_id, "display_name": "ada"}}
+    activity = {"actor": {"id": actor_id, "display_name": "ada", "email": email}}
     return json.dumps({"event": "issue_comment", "action": "created", "data": data, "activity": activity}).encode()
 
 

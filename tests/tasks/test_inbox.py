@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,23 @@ def test_to_analyse_at_a_later_stage_changes_nothing_and_says_so(desk: Desk) -> 
 def test_our_own_changes_come_back_as_echoes_and_are_ignored(desk: Desk, body: Callable[..., bytes]) -> None:
     assert plane_says(desk, body(desk, desk.card(), "To Analyse", actor_id="bot-id")).note == "our own change"
     assert (desk.signals, desk.letters) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("people", "counts"), [((), True), (("ada-id",), True), (("Ada",), True), (("bob",), False), (("ada@acme",), True)]
+)
+def test_comments_decide_when_their_author_is_one_of_the_people(
+    desk: Desk, people: tuple[str, ...], counts: bool
+) -> None:
+    root = replace(desk.root, settings=desk.settings.model_copy(update={"people": people}))
+    card = desk.card()
+    item = desk.item(card=card)
+    desk.asks(item, WaitKind.ANSWER)
+    body = plane_commented(desk, card, "Use euros", email="ada@acme")
+    secret = desk.settings.plane_webhook_secret.get_secret_value()
+    received = receive(root, parse_plane(plane_headers(desk.settings, body), body, secret), body.decode(), OWN)
+    assert bool(desk.store.read(waits.decisions, item.id)) is counts
+    assert ("is not among ORCH_PEOPLE" in received.note) is not counts
 
 
 def test_a_person_in_plane_who_is_called_like_our_token_in_gitea_is_heard(desk: Desk) -> None:

@@ -260,7 +260,6 @@ MADE: dict[str, Callable[[TelegramClient], Awaitable[object]]] = {
         (faulty.answer(400, [TOKEN]), Refused),
         (faulty.answer(400, {"ok": False, "parameters": {"migrate_to_chat_id": {}}}), Refused),
     ],
-    ids=str,
 )
 async def test_a_fault_is_one_typed_exception_that_does_not_tell_the_token(
     call: str, fault: faulty.Fault, kind: type[Exception], caplog: pytest.LogCaptureFixture
