@@ -15,7 +15,7 @@ from sqlmodel import Session
 from pipeline.errors import OrchError
 from pipeline.signals import Signal
 from pipeline.store import heartbeats, inbox, items, leases, queue, reactions, waits
-from tasks import healing, prefect_api
+from tasks import healing, prefect_api, stopping
 from tasks.inbox import identify, resolve_pending
 from tasks.outbox import deliver
 from tasks.services import Services, services
@@ -82,6 +82,8 @@ async def _items(root: Services) -> list[str]:
     for item in await root.store.aread(items.live):
         try:
             if item.cancel_requested_at is not None:
+                if await root.store.aread(stopping.stopped_elsewhere, item, root):
+                    continue
                 await prefect_api.start("stop", {"work_item": item.key})
                 did.append(f"{item.key}: stop started")
             elif healed := await healing.heal(root, item.key, active):

@@ -20,6 +20,8 @@ EN: dict[str, str] = {
     "recovered": "♻️ <b>{key}</b> {title}\nThe run at {stage} had died; another one has taken over.",
     "done": "✅ <b>{key}</b> {title}\nDone: commit {commit} is on {branch}.",
     "cancelled": "🛑 <b>{key}</b> {title}\nStopped and cancelled at {stage}.",
+    "stop_waits": "🛑 {key} is stopped as soon as what cannot be undone has ended: {why}",
+    "stop_left": "🛑 {key} was stopped, and this was left as it is: {why}",
     "rolled_back": "↩️ {key} goes back from {from_stage} to {to_stage}: {reason}",
     "agent_finished": "The {role} has finished attempt {visit} of {stage} ({tokens} tokens in, {output} out, ${cost}).\n{markup}",
     "ignored": "{why}",

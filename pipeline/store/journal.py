@@ -28,17 +28,27 @@ class Effect:
 
 
 def start(
-    session: Session, /, item: WorkItem, name: str, lease: leases.Lease, *, subject: str, now: datetime, **details: Any
+    session: Session,
+    /,
+    item: WorkItem,
+    name: str,
+    lease: leases.Lease,
+    *,
+    subject: str,
+    now: datetime,
+    stopping: bool = False,
+    **details: Any,
 ) -> tuple[Effect, bool]:
     """Journal that `name` is about to be done to `subject`; (effect, whether this call is the first to say so).
 
+    Of an item that is being stopped only what belongs to the `stopping` is begun.
     Not first: the effect was begun before and must be observed, not repeated. Raises `LeaseLost` when another run owns
     the item, or has begun this effect under a later lease.
     """
     leases.check(session, item, lease.token, now)
     key = f"{name}:{item.id}:{subject}"
     row = session.exec(select(EffectRow).where(EffectRow.key == key).with_for_update()).first()
-    if row is None and items.lock(session, item.id).cancel_requested_at is not None:
+    if row is None and not stopping and items.lock(session, item.id).cancel_requested_at is not None:
         raise StaleWrite(f"{item.key} is being stopped; nothing that cannot be undone is begun.")
     if row is not None:
         if row.generation > lease.generation:
