@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -49,7 +50,7 @@ async def reconcile() -> State[None]:
 async def tick(root: Services) -> list[str]:
     """Everything that is due now; a sentence for each thing that was done."""
     did: list[str] = []
-    for part in (_items, _queues, _signals, _starts, _overdue, _letters, _deliveries):
+    for part in (_items, _queues, _signals, _starts, _overdue, _letters, _deliveries, _retention):
         did += await _tried(root, part)
     return did
 
@@ -70,6 +71,15 @@ async def _deliveries(root: Services) -> list[str]:
     if not await root.store.aread(inbox.pending, limit=1):
         return []
     return [f"{key}: a delivery was understood" for key in await resolve_pending(root, await identify(root))]
+
+
+async def _retention(root: Services) -> list[str]:
+    """One batch of the inbox that is older than it has to be kept."""
+    days = root.settings.inbox_retention_days
+    if not days:
+        return []
+    gone = await root.store.awrite(inbox.prune, root.now() - timedelta(days=days))
+    return [f"{gone} old deliveries forgotten"] if gone else []
 
 
 async def _signals(root: Services) -> list[str]:

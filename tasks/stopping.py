@@ -34,7 +34,6 @@ log = logging.getLogger("orch.stopping")
 
 GRACE_S = 3
 LANDED = "{key} has landed already, so it cannot be stopped any more; it goes on to done."
-REMOVE_BRANCH = "remove-branch"
 
 LANDING_S = 60
 """How long STOP waits in its run for a landing; after that the tick comes back to it."""
@@ -62,7 +61,9 @@ def _under_way(session: Session, item: WorkItem, root: Services) -> str | None:
     owner = leases.owner(session, item.id)
     if owner is None or not leases.lives(owner, root.now(), root.alive):
         return None
-    effects = [effect for effect in journal.of_item(session, item.id) if effect.open and effect.name != REMOVE_BRANCH]
+    effects = [
+        effect for effect in journal.of_item(session, item.id) if effect.open and effect.name != journal.REMOVE_BRANCH
+    ]
     return f"{effects[0].name}, since {effects[0].started_at:%H:%M:%S} UTC" if effects else None
 
 
@@ -154,7 +155,9 @@ def _take_over(session: Session, root: Services, stopped: WorkItem, landed: bool
     item = items.find(session, key)
     if item is None or item.id != stopped.id or item.stage.terminal or item.cancel_requested_at is None:
         return f"Nobody asks for {key} to be stopped any more."
-    under_way = any(effect.open and effect.name != REMOVE_BRANCH for effect in journal.of_item(session, item.id))
+    under_way = any(
+        effect.open and effect.name != journal.REMOVE_BRANCH for effect in journal.of_item(session, item.id)
+    )
     if landed and (item.hold is None or under_way):
         items.update(session, item, None, now, cancel_requested_at=None)
         reactions.tell(session, key, root.texts("ignored", why=LANDED.format(key=key)), f"landed:{item.id}", now)
@@ -229,7 +232,7 @@ async def _remove_branch(root: Services, item: WorkItem, project: Project, lease
         raise Refused(f"{item.branch} is not the name of a task branch; remove it by hand.")
     tip = await root.forge.branch_tip(project, item.branch)
     effect, _first = await root.store.awrite(
-        journal.start, item, REMOVE_BRANCH, lease, subject=item.branch, now=root.now(), stopping=True, tip=tip
+        journal.start, item, journal.REMOVE_BRANCH, lease, subject=item.branch, now=root.now(), tip=tip
     )
     if not effect.open:
         return

@@ -22,6 +22,7 @@ EN: dict[str, str] = {
     "cancelled": "🛑 <b>{key}</b> {title}\nStopped and cancelled at {stage}.",
     "stop_waits": "🛑 {key} is stopped as soon as what cannot be undone has ended: {why}",
     "stop_left": "🛑 {key} was stopped, and this was left as it is: {why}",
+    "lease_released": "🔓 {key}: {who} has taken the item away from run {run}; another run takes over.",
     "rolled_back": "↩️ {key} goes back from {from_stage} to {to_stage}: {reason}",
     "agent_finished": "The {role} has finished attempt {visit} of {stage} ({tokens} tokens in, {output} out, ${cost}).\n{markup}",
     "ignored": "{why}",

@@ -12,6 +12,9 @@ from pipeline.model import WorkItem
 from pipeline.store import items, leases
 from pipeline.store.tables import EffectRow
 
+REMOVE_BRANCH = "remove-branch"
+"""The one effect that belongs to stopping an item."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
@@ -36,19 +39,18 @@ def start(
     *,
     subject: str,
     now: datetime,
-    stopping: bool = False,
     **details: Any,
 ) -> tuple[Effect, bool]:
     """Journal that `name` is about to be done to `subject`; (effect, whether this call is the first to say so).
 
-    Of an item that is being stopped only what belongs to the `stopping` is begun.
+    Of an item that is being stopped nothing is begun but the removal of its branch.
     Not first: the effect was begun before and must be observed, not repeated. Raises `LeaseLost` when another run owns
     the item, or has begun this effect under a later lease.
     """
     leases.check(session, item, lease.token, now)
     key = f"{name}:{item.id}:{subject}"
     row = session.exec(select(EffectRow).where(EffectRow.key == key).with_for_update()).first()
-    if row is None and not stopping and items.lock(session, item.id).cancel_requested_at is not None:
+    if row is None and name != REMOVE_BRANCH and items.lock(session, item.id).cancel_requested_at is not None:
         raise StaleWrite(f"{item.key} is being stopped; nothing that cannot be undone is begun.")
     if row is not None:
         if row.generation > lease.generation:

@@ -117,7 +117,7 @@ async def test_removing_the_branch_is_in_the_journal_with_the_commit_it_stood_at
     tip = desk.sandbox.repository().branches[item.branch]
     await stopped(desk, item)
     [effect] = desk.store.read(journal.of_item, item.id)
-    assert (effect.name, effect.open, effect.details["tip"]) == (stopping.REMOVE_BRANCH, False, tip)
+    assert (effect.name, effect.open, effect.details["tip"]) == (journal.REMOVE_BRANCH, False, tip)
 
 
 async def test_a_fresh_start_gets_a_fresh_branch_under_the_same_keys(desk: Desk) -> None:
