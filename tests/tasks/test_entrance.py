@@ -8,9 +8,11 @@ import pytest
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
+from flows import deploy
+from flows.stage import Run
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import dependencies, freezes, outbox, waits
+from pipeline.store import dependencies, freezes, journal, outbox, waits
 from tasks import entrance, healing
 from tasks.ownership import Claimed, NotNow, claim
 from tests.support.hooks import plane_moved
@@ -224,3 +226,29 @@ async def test_a_frozen_item_is_due_once_the_freeze_is_over(desk: Desk) -> None:
     assert not await healing._due(desk.root, item, wait, desk.clock.now)
     desk.store.write(freezes.thaw, "SHOP", desk.clock.now)
     assert await healing._due(desk.root, item, wait, desk.clock.now)
+
+
+# --- freezes
+
+
+def at_deploy(desk: Desk) -> Run:
+    item = desk.item(Stage.DEPLOY, validated="a" * 40)
+    entered = enters(desk, item)
+    assert isinstance(entered, Claimed)
+    return Run(desk.root, entered.item, desk.project, entered.lease, "run-1")
+
+
+async def test_a_freeze_keeps_an_item_from_landing_and_says_who_and_why(desk: Desk) -> None:
+    run = at_deploy(desk)
+    assert await deploy._frozen(run) is None
+    desk.store.write(freezes.freeze, "SHOP", actor="ada", why="release day", now=desk.clock.now)
+    kept = await deploy._frozen(run)
+    assert kept is not None
+    assert (kept.kind, "frozen by ada" in kept.sentence) == (WaitKind.FREEZE, True)
+
+
+async def test_a_landing_that_was_begun_is_seen_through_in_spite_of_a_freeze(desk: Desk) -> None:
+    run = at_deploy(desk)
+    desk.store.write(journal.start, run.item, "land", run.lease, subject="a" * 40, now=desk.clock.now)
+    desk.store.write(freezes.freeze, "", actor="ada", why="release day", now=desk.clock.now)
+    assert await deploy._frozen(run) is None
