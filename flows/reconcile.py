@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -15,7 +16,7 @@ from sqlmodel import Session
 from pipeline.errors import OrchError
 from pipeline.signals import Signal
 from pipeline.store import heartbeats, inbox, items, leases, queue, reactions, waits
-from tasks import healing, prefect_api
+from tasks import healing, prefect_api, stopping
 from tasks.inbox import identify, resolve_pending
 from tasks.outbox import deliver
 from tasks.services import Services, services
@@ -49,7 +50,7 @@ async def reconcile() -> State[None]:
 async def tick(root: Services) -> list[str]:
     """Everything that is due now; a sentence for each thing that was done."""
     did: list[str] = []
-    for part in (_items, _queues, _signals, _starts, _overdue, _letters, _deliveries):
+    for part in (_items, _queues, _signals, _starts, _overdue, _letters, _deliveries, _retention):
         did += await _tried(root, part)
     return did
 
@@ -72,6 +73,15 @@ async def _deliveries(root: Services) -> list[str]:
     return [f"{key}: a delivery was understood" for key in await resolve_pending(root, await identify(root))]
 
 
+async def _retention(root: Services) -> list[str]:
+    """One batch of the inbox that is older than it has to be kept."""
+    days = root.settings.inbox_retention_days
+    if not days:
+        return []
+    gone = await root.store.awrite(inbox.prune, root.now() - timedelta(days=days))
+    return [f"{gone} old deliveries forgotten"] if gone else []
+
+
 async def _signals(root: Services) -> list[str]:
     return [f"{key}: a signal was applied" for key in await healing.publish_again(root)]
 
@@ -82,6 +92,8 @@ async def _items(root: Services) -> list[str]:
     for item in await root.store.aread(items.live):
         try:
             if item.cancel_requested_at is not None:
+                if await root.store.aread(stopping.stopped_elsewhere, item, root):
+                    continue
                 await prefect_api.start("stop", {"work_item": item.key})
                 did.append(f"{item.key}: stop started")
             elif healed := await healing.heal(root, item.key, active):

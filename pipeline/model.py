@@ -32,6 +32,9 @@ class WaitKind(StrEnum):
     DEPLOY = "deploy"
     MONITOR = "monitor"
     BACK_OFF = "back-off"
+    DEPENDENCY = "dependency"
+    SERIAL = "serial"
+    FREEZE = "freeze"
 
     @property
     def human(self) -> bool:
@@ -62,10 +65,12 @@ class WorkItem:
     visits: Mapping[str, int]
     created_at: datetime
     entered_at: datetime
+    priority: str = "none"
     failures: int = 0
     not_before: datetime | None = None
     hold: Hold | None = None
     hold_reason: str = ""
+    held_at: datetime | None = None
     feedback: str = ""
     pull_number: int | None = None
     head: str | None = None
@@ -315,6 +320,7 @@ class TrackerItem:
     state_id: str
     updated_at: datetime
     labels: tuple[str, ...] = ()
+    priority: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,10 @@ class Forge(Protocol):
         ...
 
     async def delete_branch(self, project: Project, branch: str) -> None:
-        """Delete a task branch; nothing when there is none. Refuses the default branch without asking the forge."""
+        """Delete a task branch; nothing when there is none. Its open pull request is closed by that, unmerged.
+
+        Raises `Refused` for the default branch and for whatever is no task branch, before the forge is asked.
+        """
         ...
 
     async def file(self, project: Project, path: str, *, ref: str) -> bytes | None:
@@ -364,6 +367,10 @@ class Workspace(Protocol):
 
         Raises `CouldNotRun` when the command cannot be started; a time-out is a red run.
         """
+        ...
+
+    def export(self, commit: str, folder: str, into: Path) -> None:
+        """Write the regular files below `folder` of a commit into the directory `into`, where they keep their paths."""
         ...
 
     def remove(self, work_item: str) -> None:

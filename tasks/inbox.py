@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.inbound.telegram import WAIT
@@ -16,8 +16,7 @@ from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
 from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
-from pipeline.store import inbox, items, outbox, reactions, waits
-from pipeline.store.tables import WorkItemRow
+from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
 from tasks.services import Services
 
@@ -145,9 +144,13 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     if entry.signal is Signal.ANSWER_GIVEN and not _may_decide(root.settings.people, entry):
         return "", f"{entry.actor or entry.actor_id} is not among ORCH_PEOPLE, whose comments decide"
     key = _item_key(session, project, entry)
+    if key is not None and entry.state is not None and (group := _group(root, project, entry.state)):
+        dependencies.tracker_moved(session, key, group, root.now())
     signal = entry.signal or _meaning(session, root, project, entry.state, key)
     if signal is Signal.START_REQUESTED and key is None and "sequence_id" not in entry.payload:
         raise NotYet
+    if signal is Signal.STOP_REQUESTED and not root.settings.stop_status_enabled:
+        return "", "ORCH_STOP_STATUS_ENABLED is off"
     if signal is None:
         return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
     if key is None:
@@ -203,6 +206,12 @@ def _state_name(root: Services, project: Project, change: StateChange | None) ->
     return {"state_name": next((state.name for state in known.states if state.id == change.state_id), "")}
 
 
+def _group(root: Services, project: Project, change: StateChange) -> str:
+    """The state group that the card stands in now, as far as anybody has told."""
+    known = root.states.cached(project)
+    return (known.group(change.state_id) if known else "") or change.state_group
+
+
 def _shown_by_us(session: Session, key: str | None) -> set[Status]:
     """What Orch shows on the item's card, or is about to."""
     item = items.latest(session, key) if key else None
@@ -224,7 +233,8 @@ def _item_key(session: Session, project: Project, entry: InboundSignal) -> str |
     if isinstance(sequence, int):
         return project.work_item_key(sequence)
     item = items.by_branch(session, project.key, entry.item_ref)
-    return item.key if item else _by_tracker_id(session, project, entry.item_ref)
+    item = item or items.by_tracker_id(session, project.key, entry.item_ref)
+    return item.key if item else None
 
 
 def _of_commit(session: Session, project: Project, commit: str, branches: object) -> str | None:
@@ -247,14 +257,6 @@ def _only_in_development(session: Session, project: Project, commit: str) -> str
     if len(found) > 1:
         log.info("a status of %s in %s is left alone: %s are all in development", commit, project.key, ", ".join(found))
     return found[0] if len(found) == 1 else None
-
-
-def _by_tracker_id(session: Session, project: Project, tracker_id: str) -> str | None:
-    return session.exec(
-        select(WorkItemRow.key)
-        .where(WorkItemRow.project == project.key, WorkItemRow.tracker_id == tracker_id)
-        .order_by(col(WorkItemRow.id).desc())
-    ).first()
 
 
 def _inbound(entry: Mapping[str, Any]) -> InboundSignal:
@@ -297,7 +299,7 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
             hopeless = ""
         if hopeless:
             log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
-            await root.store.awrite(inbox.resolved, pending.id, f"ignored: {hopeless}", root.now())
+            await root.store.awrite(inbox.resolved, pending.id, f"{inbox.GIVEN_UP}{hopeless}", root.now())
         elif (done := await _resolve_one(root, pending, own)) is not None:
             moved.extend(done.items)
     return tuple(moved)

@@ -6,7 +6,6 @@ on its first start; afterwards the blocks are the operator's.
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from sqlalchemy import make_url
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from pipeline.clients.bubblewrap import Bubblewrap
-from pipeline.clients.process import alive, safe_environment
+from pipeline.clients.process import alive_here, safe_environment
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import SettingsError
 from pipeline.messages import Texts
@@ -109,7 +108,7 @@ class Services:
 
     def alive(self, process: ProcessIdentity) -> bool | None:
         """Whether a recorded process lives; None when it ran on another host."""
-        return alive(process) if process.host == socket.gethostname() else None
+        return alive_here(process)
 
     def agent_home(self, item: str, role: Role) -> Path:
         """Made if need be. Each item and role has its own, so that no agent leaves settings for the one that judges it."""

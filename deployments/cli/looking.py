@@ -1,4 +1,4 @@
-"""Commands that only look: `orch status`, `orch log`, `orch cost`."""
+"""Commands that only look: `orch status`, `orch why`, `orch log`, `orch cost`."""
 
 import json
 from typing import Annotated, Any
@@ -86,3 +86,16 @@ def cost(
         tokens = (f"{one[name]:,}" for name in ("input_tokens", "cached_tokens", "output_tokens"))
         table.add_row(one["key"], one["stage"], str(one["runs"]), *tokens, f"{one['cost_usd']:.2f}")
     Console().print(table)
+
+
+def why(key: Key, as_json: AsJson = False) -> None:
+    """What an item waits for, since when, who can move it, and what happens without help."""
+    from deployments.control import explain
+
+    told = guarded(lambda: explain(Settings(), key))
+    if as_json:
+        print(json.dumps(told))  # noqa: T201  this is the output
+        return
+    typer.echo(f"{told['key']} ({told['title']}) at {told['stage']}")
+    for label, name in (("waits for", "waits_for"), ("since", "since"), ("moved by", "moved_by"), ("then", "then")):
+        typer.echo(f"  {label + ':':<11}{told[name]}")

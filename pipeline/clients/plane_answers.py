@@ -30,6 +30,7 @@ class Item(BaseModel):
     description_html: str | None = None
     description_stripped: str | None = None
     labels: list[str] = []
+    priority: str | None = None
 
     def as_item(self) -> TrackerItem:
         """As Orch's word."""
@@ -43,6 +44,7 @@ class Item(BaseModel):
             state_id=self.state,
             updated_at=self.updated_at,
             labels=tuple(self.labels),
+            priority=self.priority or "none",
         )
 
 

@@ -37,6 +37,7 @@ class Owner:
     stage: Stage
     process: ProcessIdentity
     expires_at: datetime
+    since: datetime
 
 
 Alive = Callable[[ProcessIdentity], bool | None]
@@ -153,4 +154,5 @@ def _owner(row: LeaseRow) -> Owner:
         stage=Stage(row.stage),
         process=ProcessIdentity(row.host, row.boot, row.pid, row.process_started),
         expires_at=row.expires_at,
+        since=row.acquired_at,
     )
