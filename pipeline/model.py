@@ -31,6 +31,9 @@ class WaitKind(StrEnum):
     DEPLOY = "deploy"
     MONITOR = "monitor"
     BACK_OFF = "back-off"
+    DEPENDENCY = "dependency"
+    SERIAL = "serial"
+    FREEZE = "freeze"
 
     @property
     def human(self) -> bool:
@@ -59,6 +62,7 @@ class WorkItem:
     visits: Mapping[str, int]
     created_at: datetime
     entered_at: datetime
+    priority: str = "none"
     failures: int = 0
     not_before: datetime | None = None
     hold: Hold | None = None
@@ -272,6 +276,15 @@ class TrackerItem:
     state_id: str
     updated_at: datetime
     labels: tuple[str, ...] = ()
+    priority: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerLink:
+    """An issue that another one names in a relation; it may be of any project of the workspace."""
+
+    project_id: str
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True)

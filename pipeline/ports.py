@@ -31,6 +31,7 @@ from pipeline.model import (
     TrackerComment,
     TrackerItem,
     TrackerLabel,
+    TrackerLink,
     TrackerState,
 )
 from pipeline.projects import Project
@@ -57,6 +58,10 @@ class Tracker(Protocol):
 
     async def items(self, project: Project, *, changed_since: datetime | None = None) -> tuple[TrackerItem, ...]:
         """Issues of the project, latest change first; stops paging at the first one older than `changed_since`."""
+        ...
+
+    async def blockers(self, project: Project, item_id: str) -> tuple[TrackerLink, ...]:
+        """The issues that this one is blocked by."""
         ...
 
     async def create_item(self, project: Project, *, title: str, html: str) -> TrackerItem:
@@ -116,6 +121,13 @@ class Forge(Protocol):
 
     async def mark_landed(self, project: Project, *, number: int, commit: str) -> None:
         """After a push landed `commit`: mark the pull request merged by hand, or close it with a comment."""
+        ...
+
+    async def delete_branch(self, project: Project, branch: str) -> None:
+        """Remove a branch; nothing when there is none. An open pull request of it is closed by that, unmerged.
+
+        Refuses the default branch with `Refused`, before the forge is asked.
+        """
         ...
 
     async def own_login(self) -> str:
@@ -265,6 +277,10 @@ class Workspace(Protocol):
 
         Raises `CouldNotRun` when the command cannot be started; a time-out is a red run.
         """
+        ...
+
+    def export(self, commit: str, folder: str, into: Path) -> None:
+        """Write the regular files below `folder` of a commit into the directory `into`, where they keep their paths."""
         ...
 
     def remove(self, work_item: str) -> None:

@@ -85,6 +85,13 @@ class Settings(BaseSettings):
         le=65535,
         description="Port of the Prefect server that Orch starts when PREFECT_API_URL is unset.",
     )
+    operator_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bearer token of the receiver's operator endpoints; empty = they are switched off.",
+    )
+    inbox_retention_days: float = Field(
+        default=30, ge=0, description="Days that applied deliveries and their signals are kept; 0 = for ever."
+    )
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest webhook body that is accepted.")
 
     # --- agents
@@ -170,6 +177,23 @@ class Settings(BaseSettings):
     republish_s: Annotated[tuple[float, ...], NoDecode] = Field(
         default=(30, 120, 600),
         description="Ages at which an unconsumed signal is announced again; at the last one the tick applies it itself.",
+    )
+    task_deps_enabled: bool = Field(
+        default=True,
+        description="Off: no dependency holds an item back, and no call is made about any; those on record are kept.",
+    )
+    task_deps_source: Literal["plane", "db"] = Field(
+        default="plane",
+        description="Where dependencies come from: `plane` = the cards' `blocked by` relations and `orch depend`; "
+        "`db` = `orch depend` alone, without any call to Plane.",
+    )
+    stop_status_enabled: bool = Field(
+        default=True, description="Off: moving a card to Stop means nothing; `orch stop` still stops an item."
+    )
+    transition_lease_enabled: bool = Field(
+        default=True,
+        description="Off: a living run of an item keeps no other from starting; the later one takes the item over and "
+        "the earlier one's next write is refused. Stage writes stay compare-and-swap.",
     )
     reconcile_enabled: bool = Field(default=True, description="Off: the scheduled tick does nothing at all.")
 

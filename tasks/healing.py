@@ -10,8 +10,8 @@ from sqlmodel import Session
 from pipeline import decide
 from pipeline.errors import LeaseLost, StaleWrite
 from pipeline.model import Hold, Wait, WaitKind, WorkItem
-from pipeline.store import inbox, items, leases, outbox, queue, reactions, waits
-from tasks import people, prefect_api
+from pipeline.store import freezes, inbox, items, leases, outbox, queue, reactions, waits
+from tasks import entrance, people, prefect_api
 from tasks.services import Services
 
 log = logging.getLogger("orch.healing")
@@ -139,6 +139,10 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, runs: list
 
 
 async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
+    if wait.kind in (WaitKind.DEPENDENCY, WaitKind.SERIAL):
+        return await entrance.opens(root, item, wait)
+    if wait.kind is WaitKind.FREEZE:
+        return await root.store.aread(freezes.in_the_way, item.project) is None
     if wait.kind is WaitKind.MERGE_TURN:
         tickets = await root.store.aread(queue.tickets, item.project)
         mine = next((ticket for ticket in tickets if ticket.item_id == item.id), None)

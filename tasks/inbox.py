@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from pipeline.errors import OrchError, Unavailable
 from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
@@ -14,8 +14,7 @@ from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
 from pipeline.stages import Status
 from pipeline.states import StateList, shown_for
-from pipeline.store import inbox, items, outbox, reactions, waits
-from pipeline.store.tables import WorkItemRow
+from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -122,7 +121,11 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
         return "", "our own change"
     key = _item_key(session, project, entry)
+    if key is not None and entry.state is not None:
+        dependencies.tracker_moved(session, key, entry.state.state_group, root.now())
     signal = entry.signal or _meaning(session, root, project, entry.state, key)
+    if signal is Signal.STOP_REQUESTED and not root.settings.stop_status_enabled:
+        return "", "ORCH_STOP_STATUS_ENABLED is off"
     if signal is None:
         return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
     if key is None:
@@ -183,7 +186,8 @@ def _item_key(session: Session, project: Project, entry: InboundSignal) -> str |
     if isinstance(sequence, int):
         return project.work_item_key(sequence)
     item = items.by_branch(session, project.key, entry.item_ref)
-    return item.key if item else _by_tracker_id(session, project, entry.item_ref)
+    item = item or items.by_tracker_id(session, project.key, entry.item_ref)
+    return item.key if item else None
 
 
 def _by_branches(session: Session, project: Project, payload: Mapping[str, Any]) -> str | None:
@@ -192,14 +196,6 @@ def _by_branches(session: Session, project: Project, payload: Mapping[str, Any])
         items.by_branch(session, project.key, str(name)) for name in (names if isinstance(names, list | tuple) else ())
     ]
     return next((item.key for item in found if item), None)
-
-
-def _by_tracker_id(session: Session, project: Project, tracker_id: str) -> str | None:
-    return session.exec(
-        select(WorkItemRow.key)
-        .where(WorkItemRow.project == project.key, WorkItemRow.tracker_id == tracker_id)
-        .order_by(col(WorkItemRow.id).desc())
-    ).first()
 
 
 def _inbound(entry: Mapping[str, Any]) -> InboundSignal:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, SecretStr
 
 from pipeline.clients.gitea_landing import PullAnswer, RepositoryAnswer, fast_forward, mark_landed, read_pull
 from pipeline.clients.http import HttpApi, HttpClient
+from pipeline.errors import Refused
 from pipeline.model import CiState, CiStatus, Landed, MovedOn, Protected, Pull
 from pipeline.projects import Project
 
@@ -130,6 +131,18 @@ class GiteaClient(HttpClient):
         A pull request that is merged or closed already is left as it is.
         """
         await mark_landed(self._http, _repository(project), number=number, commit=commit)
+
+    async def delete_branch(self, project: Project, branch: str) -> None:
+        """Remove a branch and so close its open pull request, unmerged. Idempotent: 404 counts as gone.
+
+        Right after a push Gitea may answer 500 (measured on 1.21), and for one that never existed, too: `Unavailable`.
+        """
+        if branch == project.default_branch:
+            raise Refused(f"{branch} is the default branch of {project.repository}; it is never removed.")
+        path = f"{_repository(project)}/branches/{quote(branch, safe='')}"
+        answer = await self._http.send("DELETE", path)
+        if answer.status != HTTPStatus.NOT_FOUND:
+            answer.checked()
 
     async def own_login(self) -> str:
         """The login of the token."""

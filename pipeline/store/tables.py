@@ -73,6 +73,8 @@ class WorkItemRow(SQLModel, table=True):
     visits: dict[str, int] = _json(dict)
     created_at: datetime = _time()
     entered_at: datetime = _time()
+    priority: str = "none"
+    relations_as_of: datetime | None = _maybe_time()
     failures: int = 0
     not_before: datetime | None = _maybe_time()
     hold: str | None = None
@@ -333,16 +335,43 @@ class LeaseRow(SQLModel, table=True):
 
 
 class DependencyRow(SQLModel, table=True):
-    """`item_key` may not enter a stage before `blocked_by` is done or cancelled."""
+    """`item_key` may not enter a stage before `blocked_by` is done or cancelled.
+
+    `group` is the tracker's state group of a `blocked_by` that is no work item, as last heard; empty: not known.
+    """
 
     __tablename__ = "dependencies"
     __table_args__ = (Index("uq_dependencies", "item_key", "blocked_by", unique=True),)
 
     id: int | None = Field(default=None, primary_key=True)
     item_key: str = Field(index=True)
-    blocked_by: str
+    blocked_by: str = Field(index=True)
     source: str
+    group: str = ""
     at: datetime = _time()
+
+
+class PlaceRow(SQLModel, table=True):
+    """An item past analysis and its place in its project; two items that race for one place collide on the slot."""
+
+    __tablename__ = "places"
+    __table_args__ = (Index("uq_places", "project", "slot", unique=True),)
+
+    item_id: int = Field(foreign_key="work_items.id", primary_key=True)
+    project: str
+    slot: int
+    since: datetime = _time()
+
+
+class FreezeRow(SQLModel, table=True):
+    """While there is one, nothing of the project lands or is deployed; an empty project means all of them."""
+
+    __tablename__ = "freezes"
+
+    project: str = Field(primary_key=True)
+    actor: str
+    why: str
+    since: datetime = _time()
 
 
 class DeliveryRow(SQLModel, table=True):

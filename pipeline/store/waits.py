@@ -1,6 +1,6 @@
 """What items wait for, and what people have decided. At most one open wait an item."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
@@ -88,6 +88,13 @@ def request_wake(session: Session, item_id: int, now: datetime) -> Wait | None:
     row.wake_requested_at = row.wake_requested_at or now
     session.add(row)
     return of_row(row)
+
+
+def look_later(session: Session, wait_id: int, now: datetime, seconds: float) -> None:
+    """What the wait is for was looked at just now; the next look is due in so many seconds."""
+    row = session.exec(select(WaitRow).where(WaitRow.id == wait_id).with_for_update()).one()
+    row.look_again_at = now + timedelta(seconds=seconds)
+    session.add(row)
 
 
 def reminded(session: Session, wait_id: int, now: datetime) -> bool:
