@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import SecretStr
+
 from pipeline.model import (
     AgentJob,
     AgentOutcome,
@@ -16,6 +18,7 @@ from pipeline.model import (
     CiStatus,
     Conflict,
     CoverageRun,
+    ForgeComment,
     Hook,
     HookRun,
     Landed,
@@ -26,7 +29,9 @@ from pipeline.model import (
     Pull,
     Pushed,
     Rebased,
+    Review,
     Stand,
+    Subscription,
     TestRun,
     TrackerComment,
     TrackerItem,
@@ -104,12 +109,44 @@ class Forge(Protocol):
         """A pull request as it is now."""
         ...
 
+    async def recent_pulls(self, project: Project, *, changed_since: datetime) -> tuple[Pull, ...]:
+        """Pull requests of the repository's own branches, open or not, that changed since then; latest change first."""
+        ...
+
+    async def reviews(self, project: Project, number: int) -> tuple[Review, ...]:
+        """Submitted reviews of a pull request, oldest first."""
+        ...
+
+    async def comments(self, project: Project, number: int) -> tuple[ForgeComment, ...]:
+        """Comments on a pull request, oldest first."""
+        ...
+
+    async def comment(self, project: Project, number: int, text: str) -> None:
+        """Write a comment on a pull request, unless one with this very text is there."""
+        ...
+
     async def combined_status(self, project: Project, commit: str) -> CiStatus:
         """What CI says about a commit."""
         ...
 
     async def branch_tip(self, project: Project, branch: str) -> str | None:
         """The branch's commit on the forge, None when there is no such branch."""
+        ...
+
+    async def delete_branch(self, project: Project, branch: str) -> None:
+        """Delete a task branch; nothing when there is none. Refuses the default branch without asking the forge."""
+        ...
+
+    async def file(self, project: Project, path: str, *, ref: str) -> bytes | None:
+        """A file as it is at a branch or commit, None when it is not there."""
+        ...
+
+    async def hook_state(self, project: Project, *, url: str) -> Subscription | None:
+        """The webhook that tells `url`, None when there is none."""
+        ...
+
+    async def ensure_hook(self, project: Project, *, url: str, secret: SecretStr) -> Subscription:
+        """Have exactly one webhook that tells `url` all that Orch needs, signed with `secret`."""
         ...
 
     async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
@@ -121,13 +158,6 @@ class Forge(Protocol):
 
     async def mark_landed(self, project: Project, *, number: int, commit: str) -> None:
         """After a push landed `commit`: mark the pull request merged by hand, or close it with a comment."""
-        ...
-
-    async def delete_branch(self, project: Project, branch: str) -> None:
-        """Remove a branch; nothing when there is none. An open pull request of it is closed by that, unmerged.
-
-        Refuses the default branch with `Refused`, before the forge is asked.
-        """
         ...
 
     async def own_login(self) -> str:

@@ -8,10 +8,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.errors import LeaseLost, StaleWrite
+from pipeline.errors import OrchError
 from pipeline.model import Hold, Wait, WaitKind, WorkItem
 from pipeline.store import freezes, inbox, items, leases, outbox, queue, reactions, waits
-from tasks import entrance, people, prefect_api
+from tasks import entrance, people, prefect_api, reviews
 from tasks.services import Services
 
 log = logging.getLogger("orch.healing")
@@ -31,8 +31,9 @@ async def drain(root: Services, key: str) -> list[str]:
     followed: list[str] = []
     for stored in await root.store.aread(inbox.unconsumed, key):
         try:
-            consequence = await root.store.awrite(reactions.apply, stored, root.now(), root.texts)
-        except (StaleWrite, LeaseLost) as error:
+            whole = await reviews.completed(root, stored)
+            consequence = await root.store.awrite(reactions.apply, whole, root.now(), root.texts)
+        except OrchError as error:
             log.info("%s: %s waits: %s", key, stored.signal, error)
             continue
         if consequence is not None:

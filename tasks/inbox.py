@@ -9,10 +9,10 @@ from typing import Any
 from sqlmodel import Session
 
 from pipeline.errors import OrchError, Unavailable
-from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
+from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
-from pipeline.stages import Status
+from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks.services import Services
@@ -120,6 +120,8 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         return "", f"no project is {entry.project_ref}"
     if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
         return "", "our own change"
+    if (base := entry.payload.get("base", project.default_branch)) != project.default_branch:
+        return "", f"its pull request wants into {base}"
     key = _item_key(session, project, entry)
     if key is not None and entry.state is not None:
         dependencies.tracker_moved(session, key, entry.state.state_group, root.now())
@@ -180,8 +182,7 @@ def _project(root: Services, ref: str) -> Project | None:
 def _item_key(session: Session, project: Project, entry: InboundSignal) -> str | None:
     """The key of the item that an entry is about, from what the entry and the store tell."""
     if entry.item_ref.startswith("sha:"):
-        item = items.by_commit(session, project.key, entry.item_ref.removeprefix("sha:"))
-        return item.key if item else _by_branches(session, project, entry.payload)
+        return _of_commit(session, project, entry.item_ref.removeprefix("sha:"), entry.payload.get("branches"))
     sequence = entry.payload.get("sequence_id")
     if isinstance(sequence, int):
         return project.work_item_key(sequence)
@@ -190,12 +191,26 @@ def _item_key(session: Session, project: Project, entry: InboundSignal) -> str |
     return item.key if item else None
 
 
-def _by_branches(session: Session, project: Project, payload: Mapping[str, Any]) -> str | None:
-    names = payload.get("branches")
-    found: list[WorkItem | None] = [
-        items.by_branch(session, project.key, str(name)) for name in (names if isinstance(names, list | tuple) else ())
+def _of_commit(session: Session, project: Project, commit: str, branches: object) -> str | None:
+    """The item of a commit status: by its commit, else by the branches that Gitea names, else the only candidate."""
+    if (item := items.by_commit(session, project.key, commit)) is not None:
+        return item.key
+    if isinstance(branches, list | tuple) and branches:
+        found = [items.by_branch(session, project.key, str(name)) for name in branches]
+        return next((item.key for item in found if item), None)
+    return _only_in_development(session, project, commit)
+
+
+def _only_in_development(session: Session, project: Project, commit: str) -> str | None:
+    """The one item of the project that CI may be about; with several a guess would be as good as another."""
+    found = [
+        item.key
+        for item in items.live(session)
+        if item.project == project.key and item.stage is Stage.DEVELOPMENT and item.hold is None
     ]
-    return next((item.key for item in found if item), None)
+    if len(found) > 1:
+        log.info("a status of %s in %s is left alone: %s are all in development", commit, project.key, ", ".join(found))
+    return found[0] if len(found) == 1 else None
 
 
 def _inbound(entry: Mapping[str, Any]) -> InboundSignal:
