@@ -15,6 +15,7 @@ from pipeline.signals import DECISIONS, Signal
 from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
+from tasks.hearing import polled_before
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -118,6 +119,14 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     project = _project(root, entry.project_ref)
     if project is None:
         return "", f"no project is {entry.project_ref}"
+    if polled_before(session, project, entry):
+        return "", "found by polling before"
+    return _follow(session, root, project, number, entry, own)
+
+
+def _follow(
+    session: Session, root: Services, project: Project, number: int | None, entry: InboundSignal, own: Own
+) -> tuple[str, str]:
     if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
         return "", "our own change"
     if (base := entry.payload.get("base", project.default_branch)) != project.default_branch:
@@ -132,6 +141,8 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
     if key is None:
         return "", f"{entry.item_ref} is no work item's"
+    if signal is Signal.ANSWER_GIVEN and inbox.comment_heard(session, key, str(entry.payload.get("comment_id"))):
+        return "", "that comment was heard before"
     now = root.now()
     stored = inbox.signal(
         session,
@@ -147,6 +158,14 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     if consequence is None and outbox.event(session, signal.event, key, now):
         inbox.published(session, stored.id, now)
     return key, consequence or str(signal)
+
+
+def replay(session: Session, root: Services, project: Project, entry: InboundSignal, own: Own) -> tuple[str, str]:
+    """Store and apply what polling has found and no webhook has told, as if one had; (item key, sentence).
+
+    The key is empty where nothing follows. Raises `NotYet` when the project's states are not known.
+    """
+    return _follow(session, root, project, None, entry, own)
 
 
 def _ours(entry: InboundSignal, own: Own) -> bool:

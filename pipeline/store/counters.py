@@ -10,10 +10,10 @@ TICKS = "ticks_total"
 """Ticks of the reconciler that came to their end."""
 
 DEDUPED = "deduped_total"
-"""Moves that polling met and that had been heard of before."""
+"""Changes that polling met and that brought nothing which had not been heard of before."""
 
 SKIPPED_TERMINAL = "skipped_terminal_total"
-"""Moves of cards whose items have ended."""
+"""Moves that polling met, of cards and pull requests whose items have ended."""
 
 REPLAYED = "replayed_total"
 """Signals that no webhook had brought."""

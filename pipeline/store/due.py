@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import Session, col, select
 
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.stages import WORKED, Stage
-from pipeline.store import items, leases, waits
-from pipeline.store.tables import LeaseRow, TicketRow, WaitRow, WorkItemRow
+from pipeline.store import crashes, items, leases, waits
+from pipeline.store.tables import DecisionRow, LeaseRow, TicketRow, WaitRow, WorkItemRow
 
 HUMAN = tuple(kind.value for kind in WaitKind if kind.human)
 
@@ -37,9 +37,9 @@ def stopping(session: Session, *, limit: int) -> list[str]:
 
 
 def owned(session: Session) -> list[Standing]:
-    """Every item that a run owns or owned when it died: as many as runs go on at once."""
+    """Every item that a run owns or owned when it died, held ones too: as many as runs go on at once."""
     rows = session.exec(
-        select(LeaseRow, WorkItemRow).join(WorkItemRow, col(WorkItemRow.id) == LeaseRow.item_id).where(_movable())
+        select(LeaseRow, WorkItemRow).join(WorkItemRow, col(WorkItemRow.id) == LeaseRow.item_id).where(_live())
     ).all()
     holders = {holder.item_id: holder for holder in leases.owners(session)}
     return [
@@ -48,14 +48,12 @@ def owned(session: Session) -> list[Standing]:
     ]
 
 
-def abandoned(
-    session: Session, now: datetime, graces: Mapping[Stage, timedelta], *, limit: int
-) -> list[Standing]:
+def abandoned(session: Session, now: datetime, graces: Mapping[Stage, timedelta], *, limit: int) -> list[Standing]:
     """Items that nobody works on, that wait for nothing, and that have stood so for longer than their stage's grace."""
     query = (
         select(WorkItemRow)
         .where(_movable(), _early_enough(now), ~_owned(), ~_waits())
-        .where(or_(*(and_(WorkItemRow.stage == stage.value, _quiet(now - graces[stage])) for stage in WORKED)))
+        .where(or_(*(and_(col(WorkItemRow.stage) == stage.value, _quiet(now - graces[stage])) for stage in WORKED)))
         .order_by(col(WorkItemRow.entered_at))
         .limit(limit)
     )
@@ -74,15 +72,15 @@ def looking_again(session: Session, now: datetime, *, limit: int) -> list[Standi
         col(TicketRow.id) < select(TicketRow.id).where(TicketRow.item_id == WorkItemRow.id).scalar_subquery(),
     )
     woken = select(TicketRow.id).where(TicketRow.item_id == WorkItemRow.id, col(TicketRow.woken_at).is_not(None))
-    first = or_(WaitRow.kind != WaitKind.MERGE_TURN.value, ~ahead.exists())
-    turn = and_(WaitRow.kind == WaitKind.MERGE_TURN.value, woken.exists())
+    first = or_(col(WaitRow.kind) != WaitKind.MERGE_TURN.value, ~ahead.exists())
+    turn = and_(col(WaitRow.kind) == WaitKind.MERGE_TURN.value, woken.exists())
     return _waiting(
         session,
         col(WaitRow.kind).not_in(HUMAN),
         or_(col(WaitRow.look_again_at) <= now, turn),
         first,
         _early_enough(now),
-        order=col(WaitRow.look_again_at),
+        order=col(WaitRow.look_again_at).asc(),
         limit=limit,
     )
 
@@ -93,7 +91,7 @@ def decided(session: Session, *, limit: int) -> list[Standing]:
         session,
         col(WaitRow.kind).in_(HUMAN),
         col(WaitRow.wake_requested_at).is_not(None),
-        order=col(WaitRow.wake_requested_at),
+        order=col(WaitRow.wake_requested_at).asc(),
         limit=limit,
     )
 
@@ -103,6 +101,30 @@ def unchecked(session: Session, *, limit: int) -> list[Standing]:
     return _waiting(
         session, col(WaitRow.kind).in_(HUMAN), order=col(WaitRow.checked_at).asc().nulls_first(), limit=limit
     )
+
+
+def answered(session: Session, wait_ids: list[int]) -> frozenset[int]:
+    """Those of these waits that a person has decided about, as `tasks.people.already_decided` says of one."""
+    decision = select(DecisionRow.id).where(
+        DecisionRow.item_id == WaitRow.item_id,
+        DecisionRow.kind == WaitRow.kind,
+        DecisionRow.commit == WaitRow.commit,
+        or_(col(WaitRow.kind) != WaitKind.ANSWER.value, col(DecisionRow.at) >= WaitRow.since),
+    )
+    found = session.exec(select(WaitRow.id).where(col(WaitRow.id).in_(wait_ids), decision.exists())).all()
+    return frozenset(number for number in found if number is not None)
+
+
+def wanted(session: Session, run_ids: list[str]) -> frozenset[str]:
+    """Those of these runs that an open wait is waited in."""
+    query = select(WaitRow.flow_run_id).where(col(WaitRow.flow_run_id).in_(run_ids), col(WaitRow.closed_at).is_(None))
+    return frozenset(run for run in session.exec(query).all() if run is not None)
+
+
+def asked_of_people(session: Session) -> int:
+    """How many items a person is asked about."""
+    query = select(func.count()).select_from(WaitRow).where(col(WaitRow.closed_at).is_(None))
+    return session.exec(query.where(col(WaitRow.kind).in_(HUMAN))).one()
 
 
 def checked(session: Session, wait_ids: list[int], now: datetime) -> None:
@@ -124,7 +146,9 @@ def overdue(session: Session, now: datetime, *, limit: int) -> list[tuple[Wait, 
     return [(waits.of_row(wait), items.snapshot(item)) for wait, item in rows]
 
 
-def _waiting(session: Session, *conditions: ColumnElement[bool], order: ColumnElement[datetime], limit: int) -> list[Standing]:
+def _waiting(
+    session: Session, *conditions: ColumnElement[bool], order: ColumnElement[datetime | None], limit: int
+) -> list[Standing]:
     rows = session.exec(
         select(WaitRow, WorkItemRow)
         .join(WorkItemRow, col(WorkItemRow.id) == WaitRow.item_id)
@@ -140,8 +164,9 @@ def _live() -> ColumnElement[bool]:
 
 
 def _movable() -> ColumnElement[bool]:
-    """An escalated or otherwise held item is left alone before anything else is looked at."""
-    return and_(_live(), col(WorkItemRow.hold).is_(None), col(WorkItemRow.cancel_requested_at).is_(None))
+    """One that is escalated or held is left alone before anything else is looked at; so is a broken project's."""
+    broken = col(WorkItemRow.project).in_(crashes.broken_projects())
+    return and_(_live(), col(WorkItemRow.hold).is_(None), col(WorkItemRow.cancel_requested_at).is_(None), ~broken)
 
 
 def _early_enough(now: datetime) -> ColumnElement[bool]:

@@ -427,15 +427,15 @@ class OutboxRow(SQLModel, table=True):
     last_error: str = ""
 
 
-class SeenCardRow(SQLModel, table=True):
-    """Where a card stood when Orch last heard of it, by webhook, by polling or by moving it itself."""
+class SightingRow(SQLModel, table=True):
+    """How a card or a pull request stood when Orch last heard of it: by webhook, by polling or by its own hand."""
 
-    __tablename__ = "seen_cards"
+    __tablename__ = "sightings"
 
-    project: str = Field(primary_key=True)
-    tracker_id: str = Field(primary_key=True)
-    state_id: str
-    updated_at: datetime | None = _maybe_time()
+    place: str = Field(primary_key=True)
+    thing: str = Field(primary_key=True)
+    state: str
+    changed_at: datetime | None = _maybe_time()
     polled: bool = False
 
 

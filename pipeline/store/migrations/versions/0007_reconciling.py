@@ -1,6 +1,7 @@
-"""What the reconciler remembers: cards seen, watermarks, suspicions, crashes, counters, and indexes of what is due."""
+"""What the reconciler remembers: sightings, watermarks, suspicions, crashes, counters, and indexes of what is due."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,16 +27,18 @@ def upgrade() -> None:
     for name, columns in INDEXES.items():
         op.create_index(name, "waits", columns, sqlite_where=OPEN, postgresql_where=OPEN)
     op.create_table(
-        "seen_cards",
-        sa.Column("project", sa.String(), nullable=False),
-        sa.Column("tracker_id", sa.String(), nullable=False),
-        sa.Column("state_id", sa.String(), nullable=False),
-        sa.Column("updated_at", TIME, nullable=True),
+        "sightings",
+        sa.Column("place", sa.String(), nullable=False),
+        sa.Column("thing", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("changed_at", TIME, nullable=True),
         sa.Column("polled", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("project", "tracker_id"),
+        sa.PrimaryKeyConstraint("place", "thing"),
     )
     _by_name("watermarks", sa.Column("name", sa.String(), nullable=False), sa.Column("at", TIME, nullable=False))
-    _by_name("counters", sa.Column("name", sa.String(), nullable=False), sa.Column("value", sa.Integer(), nullable=False))
+    _by_name(
+        "counters", sa.Column("name", sa.String(), nullable=False), sa.Column("value", sa.Integer(), nullable=False)
+    )
     _by_name("suspicions", sa.Column("subject", sa.String(), nullable=False), sa.Column("since", TIME, nullable=False))
     op.create_table(
         "crashes",
@@ -49,13 +52,13 @@ def upgrade() -> None:
     op.create_index("ix_crashes_recent", "crashes", ["project", "at"])
 
 
-def _by_name(table: str, key: sa.Column[str], value: sa.Column[int]) -> None:
+def _by_name(table: str, key: sa.Column[str], value: sa.Column[Any]) -> None:
     op.create_table(table, key, value, sa.PrimaryKeyConstraint(key.name))
 
 
 def downgrade() -> None:
     """Drop them again."""
-    for table in ("crashes", "suspicions", "counters", "watermarks", "seen_cards"):
+    for table in ("crashes", "suspicions", "counters", "watermarks", "sightings"):
         op.drop_table(table)
     for name in INDEXES:
         op.drop_index(name, "waits")
