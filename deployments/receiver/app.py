@@ -11,6 +11,7 @@ from datetime import timedelta
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from deployments.receiver.metrics import CONTENT_TYPE, metrics
 from deployments.receiver.queue_view import queue_view
 from pipeline.errors import BadSignature, OrchError, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
@@ -57,7 +58,7 @@ class Receiver:
 
 
 def create_app(root: Services) -> FastAPI:
-    """The receiver's application: two webhooks, `/healthz` and `/queue`."""
+    """The receiver's application: two webhooks, `/healthz`, `/queue` and `/metrics`."""
     receiver = Receiver(root)
     app = FastAPI(title="Orch receiver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_pumping(receiver))
     settings = root.settings
@@ -77,6 +78,10 @@ def create_app(root: Services) -> FastAPI:
     @app.get("/queue")
     async def queue() -> Response:
         return JSONResponse(await root.store.aread(queue_view, root))
+
+    @app.get("/metrics")
+    async def numbers() -> Response:
+        return Response(await root.store.aread(metrics, root), media_type=CONTENT_TYPE)
 
     return app
 
