@@ -14,10 +14,10 @@ HELD, CI = 0.05, 0.2
 each; the rest waits for other items."""
 
 
-def seed(session: Session, project: str, number: int, suspended: Sequence[str], now: datetime) -> None:
+def seed(session: Session, project: str, number: int, suspended: Sequence[str], commit: str, now: datetime) -> None:
     """Add `number` items of `project`, of which as many ask a person as there are `suspended` runs.
 
-    Nothing is due about any of them within the next hour. Not idempotent.
+    All stand at `commit`. Nothing is due about any of them within the next hour. Not idempotent.
     """
     there = session.exec(select(func.count()).select_from(WorkItemRow)).one()
     for index in range(number):
@@ -29,7 +29,7 @@ def seed(session: Session, project: str, number: int, suspended: Sequence[str], 
         item = WorkItemRow(
             key=key, project=project, tracker_id=f"card-{key}", title="One of many", branch=f"feature/{key}",
             stage=Stage.ANALYSIS if run else Stage.DEVELOPMENT, visits={}, created_at=now, entered_at=now,
-            tip="a" * 40, head="a" * 40, hold=Hold.BLOCKED if held else None,
+            tip=commit, head=commit, hold=Hold.BLOCKED if held else None,
         )  # fmt: skip
         session.add(item)
         session.flush()

@@ -63,9 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     numbers = [int(part) for part in given.items.split(",")]
     measured = asyncio.run(_measure(numbers, given.suspended))
     if given.json:
-        sys.stdout.write(
-            json.dumps([one.requests | {"items": one.items, "what": one.what, "cpu_s": one.cpu_s} for one in measured])
-        )
+        sys.stdout.write(json.dumps([asdict(one) for one in measured]))
     else:
         Console().print(_table(measured))
     return 0
@@ -81,7 +79,7 @@ async def _measure(numbers: Sequence[int], suspended: int) -> list[Measured]:
             measured: list[Measured] = []
             there = 0
             for number in numbers:
-                root.store.write(seed, PROJECT, number - there, runs, datetime.now(UTC))
+                root.store.write(seed, PROJECT, number - there, runs, sandbox.repository().main, datetime.now(UTC))
                 runs, there = [], number
                 measured += await _ticks(root, number, names)
             return measured

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlmodel import Session
 
+from pipeline.errors import OrchError
 from pipeline.stages import WORKED
 from pipeline.store import due, leases
 from pipeline.store.due import Standing
@@ -77,6 +78,9 @@ async def _heal(root: Services, found: Iterable[Standing], seen: Observed) -> li
     for one in found:
         try:
             healed = await heal_one(root, one, seen, lambda item: guard.kept_aside(root, item))
+        except OrchError as error:
+            log.warning("%s could not be looked at: %s", one.item.key, error)
+            healed = f"could not be looked at: {error}"
         except Exception as error:  # one item's trouble is said, and the others are looked at
             log.exception("%s could not be looked at", one.item.key)
             healed = f"could not be looked at: {error!r}"

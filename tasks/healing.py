@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.errors import OrchError
+from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
 from pipeline.model import Answer, Hold, Wait, WaitKind, WorkItem
 from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
@@ -193,12 +193,20 @@ async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> boo
 
 
 async def _ci_has_spoken(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
-    """Look at the gate without a run, for it is one cheap question; while it is pending nothing follows."""
+    """Look at the gate without a run, for it is one cheap question; while it is pending nothing follows.
+
+    What the forge refuses is the stage's to tell a person; a forge that is away is asked again.
+    """
     if wait.look_again_at is None or now < wait.look_again_at:
         return False
-    result = await gates.answer(root, item, root.project(item.project), CI_GREEN.name, None)
-    if result.answer is not Answer.PENDING:
+    try:
+        result = await gates.answer(root, item, root.project(item.project), CI_GREEN.name, None)
+        if result.answer is not Answer.PENDING:
+            return True
+    except Refused:
         return True
+    except Unavailable as error:
+        log.info("%s: CI cannot be asked: %s", item.key, error)
     await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)
     return False
 
