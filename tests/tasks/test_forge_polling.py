@@ -11,7 +11,7 @@ from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
 from pipeline.model import Pull, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import counters
+from pipeline.store import counters, items
 from tasks.forge_polling import poll_repository
 from tests.support.services import Desk, open_desk
 
@@ -33,15 +33,9 @@ async def with_pull(desk: Desk, stage: Stage = Stage.REVIEW) -> tuple[WorkItem, 
     item = desk.item(stage)
     await asyncio.to_thread(desk.sandbox.commit, item.branch, {"shop/receipt.py": f"# {item.key}\n"}, who="api")
     pull = await desk.root.forge.open_pull(desk.project, branch=item.branch, title=item.title, body="")
-    item = desk.store.write(_numbered, item, pull.number, desk)
+    item = desk.store.write(items.update, item, None, desk.clock.now, pull_number=pull.number)
     await polled(desk)
     return item, pull
-
-
-def _numbered(session, item: WorkItem, number: int, desk: Desk) -> WorkItem:  # type: ignore[no-untyped-def]
-    from pipeline.store import items
-
-    return items.update(session, item, None, desk.clock.now, pull_number=number)
 
 
 async def polled(desk: Desk) -> list[str]:
@@ -62,7 +56,7 @@ async def test_a_pull_request_that_a_person_closed_is_heard_of_once(desk: Desk) 
 
 async def test_one_that_a_person_merged_is_told_with_who_did(desk: Desk) -> None:
     _item, pull = await with_pull(desk)
-    person = await asyncio.to_thread(desk.sandbox.gitea_api, "ada-token")
+    person = desk.sandbox.gitea_api()
     with person:
         answer = await asyncio.to_thread(
             person.post, f"repos/{desk.project.repository}/pulls/{pull.number}/merge", json={"Do": "merge"}

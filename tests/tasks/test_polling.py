@@ -197,3 +197,20 @@ async def test_a_plane_that_fails_is_looked_through_from_the_same_place_later(de
     assert heard(desk) == []
     await polled(desk)
     assert heard(desk) == [(card.key, "start_requested")]
+
+
+async def test_a_word_that_nobody_has_told_yet_is_not_shown_over(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(Stage.DEVELOPMENT, card)
+    desk.store.write(outbox.status, item.key, desk.clock.now)
+    await deliver(desk.root)
+    await move(desk, card.key, "Stop")
+    item = desk.move(desk.again(item), Stage.REVIEW)
+    desk.store.write(outbox.status, item.key, desk.clock.now)
+    assert await deliver(desk.root) == 0
+    assert desk.sandbox.card(card.key).state == "Stop"
+    await polled(desk)
+    assert desk.again(item).cancel_requested_at is not None
+    desk.clock.forward(31)
+    await deliver(desk.root)
+    assert desk.sandbox.card(card.key).state == "Code Review"
