@@ -88,12 +88,10 @@ async def _signals(root: Services) -> list[str]:
     return [f"{key}: a signal was applied" for key in await healing.publish_again(root)]
 
 
-async def _boards(root: Services) -> list[str]:
-    return await each_project(root, poll_board) if root.settings.reconcile_plane_enabled else []
-
-
-async def _repositories(root: Services) -> list[str]:
-    return await each_project(root, poll_repository)
+async def _polls(root: Services) -> list[str]:
+    boards = each_project(root, poll_board) if root.settings.reconcile_plane_enabled else None
+    found = await asyncio.gather(*filter(None, (boards, each_project(root, poll_repository))))
+    return [sentence for did in found for sentence in did]
 
 
 async def _locks(root: Services) -> list[str]:
@@ -156,8 +154,7 @@ PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
     _overdue,
     _letters,
     _deliveries,
-    _boards,
-    _repositories,
+    _polls,
     _locks,
 )
 """What a tick does, in this order: healing waits for no outside system but Prefect."""
