@@ -91,7 +91,7 @@ async def test_the_number_of_calls_does_not_depend_on_the_number_of_items(desk: 
         with counted_requests({}) as requests:
             assert await heal_due(desk.root) == []
         numbers.append(requests["other"])
-    assert numbers[0] == numbers[1] <= 3
+    assert numbers[0] == numbers[1] <= 6  # three questions, each after a look at the server's version
 
 
 async def test_an_abandoned_item_is_started_once(desk: Desk) -> None:
@@ -154,7 +154,7 @@ async def test_an_owner_that_overstays_is_killed(desk: Desk) -> None:
 async def test_a_run_that_goes_on_in_prefect_alone_gives_its_slot_back_after_two_looks(desk: Desk) -> None:
     item = await asked(desk)
     zombie = await run_of(item, Running())
-    for seconds in (61, 100):
+    for seconds in (120, 100):
         desk.clock.forward(seconds)
         await heal_due(desk.root)
         assert await state_of(zombie) is StateType.RUNNING
