@@ -5,6 +5,7 @@ Read at the composition root only; everything else is given values. `docs/config
 
 import json
 import shlex
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pipeline.budgets import Limits
 from pipeline.errors import SettingsError
 from pipeline.projects import Registry, load_registry
-from pipeline.stages import STREAM, Role
+from pipeline.stages import STREAM, Role, Stage
 
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -280,6 +281,29 @@ class Settings(BaseSettings):
         "the earlier one's next write is refused. Stage writes stay compare-and-swap.",
     )
     reconcile_enabled: bool = Field(default=True, description="Off: the scheduled tick does nothing at all.")
+    reconcile_plane_enabled: bool = Field(
+        default=True,
+        description="Off: the tick does not look through Plane for moves and answers that no webhook told.",
+    )
+    reconcile_skip_blocked_enabled: bool = Field(
+        default=True,
+        description="Off: the tick starts what is due without asking in which state its card stands. Items that Orch "
+        "itself holds are left alone all the same.",
+    )
+    reconcile_grace_analysis: Seconds = Field(
+        default=20, description="Seconds that an item may stand at analysis without a run before the tick starts one."
+    )
+    reconcile_grace_architecture: Seconds = Field(default=20, description="The same at architecture.")
+    reconcile_grace_development: Seconds = Field(default=20, description="The same at development.")
+    reconcile_grace_review: Seconds = Field(default=20, description="The same at review.")
+    reconcile_grace_testing: Seconds = Field(default=20, description="The same at testing.")
+    reconcile_grace_deploy_staging: Seconds = Field(default=20, description="The same at staging.")
+    reconcile_grace_deploy: Seconds = Field(default=20, description="The same at deploy.")
+    run_max_s: Seconds = Field(
+        default=14400,
+        description="Longest that one run may own an item, above the longest step there is; then it is killed and the "
+        "item taken from it.",
+    )
 
     @field_validator(
         "agent_command", "agent_pass_env", "sandbox_hide", "sandbox_show", "people", "image_freshness_repos",
@@ -319,6 +343,12 @@ class Settings(BaseSettings):
     def _lease_outlives_renewal(self) -> Self:
         if self.lease_renew_s * 2 > self.lease_ttl_s:
             raise ValueError("ORCH_LEASE_RENEW_S must be at most half of ORCH_LEASE_TTL_S")
+        return self
+
+    @model_validator(mode="after")
+    def _a_run_may_outlast_its_agent(self) -> Self:
+        if self.run_max_s <= self.agent_timeout_s:
+            raise ValueError("ORCH_RUN_MAX_S must be above ORCH_AGENT_TIMEOUT_S, or working agents are killed")
         return self
 
     @property
@@ -371,6 +401,10 @@ class Settings(BaseSettings):
     def heeds_labels(self, repository: str) -> bool:
         """Whether labels may lift the human gates of this repository's items."""
         return self.auto_label_enabled and _among(repository, self.auto_label_repos)
+
+    def grace_of(self, stage: Stage) -> timedelta:
+        """How long an item may stand at `stage` without anybody working on it or waiting for anything."""
+        return timedelta(seconds=getattr(self, f"reconcile_grace_{stage.value}"))
 
     def retries_of(self, role: Role) -> int:
         """How many red answers `role` may get."""

@@ -18,6 +18,7 @@ from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
+from tasks.hearing import polled_before
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -132,13 +133,23 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         return buttons.pressed(session, root, number, entry)
     if own is None:
         raise NotYet
-    if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
-        return "", "our own change"
     if not entry.project_ref:
+        if _is_echo(entry, own):
+            return "", "our own change"
         raise NotYet
     project = _project(root, entry.project_ref)
     if project is None:
         return "", f"no project is {entry.project_ref}"
+    if polled_before(session, project, entry):
+        return "", "found by polling before"
+    return _follow(session, root, project, number, entry, own)
+
+
+def _follow(
+    session: Session, root: Services, project: Project, number: int | None, entry: InboundSignal, own: Own
+) -> tuple[str, str]:
+    if _is_echo(entry, own):
+        return "", "our own change"
     if (base := entry.payload.get("base", project.default_branch)) != project.default_branch:
         return "", f"its pull request wants into {base}"
     if entry.signal is Signal.ANSWER_GIVEN and not _may_decide(root.settings.people, entry):
@@ -155,6 +166,8 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
     if key is None:
         return "", f"{entry.item_ref} is no work item's"
+    if signal is Signal.ANSWER_GIVEN and inbox.comment_heard(session, key, str(entry.payload.get("comment_id"))):
+        return "", "that comment was heard before"
     now = root.now()
     stored = inbox.signal(
         session,
@@ -172,8 +185,18 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     return key, consequence or str(signal)
 
 
-def _ours(entry: InboundSignal, own: Own) -> bool:
-    """Whether Orch itself caught its own change; not asked about CI, which may well report under Orch's user."""
+def replay(session: Session, root: Services, project: Project, entry: InboundSignal, own: Own) -> tuple[str, str]:
+    """Store and apply what polling has found and no webhook has told, as if one had; (item key, sentence).
+
+    The key is empty where nothing follows. Raises `NotYet` when the project's states are not known.
+    """
+    return _follow(session, root, project, None, entry, own)
+
+
+def _is_echo(entry: InboundSignal, own: Own) -> bool:
+    """Whether Orch itself caught its own change; never so of CI, which may well report under Orch's user."""
+    if entry.signal is Signal.CI_FINISHED:
+        return False
     # Not `actor`: a person's display name in Plane may well be the login of our token in Gitea.
     return entry.actor_id in own.tracker_ids or entry.actor_id == own.forge_login
 

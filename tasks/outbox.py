@@ -10,12 +10,15 @@ from pipeline import states
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.model import Button, Wait, WorkItem
 from pipeline.stages import Status
-from pipeline.store import items, outbox, reactions, waits
+from pipeline.store import items, outbox, reactions, sightings, waits
 from pipeline.store.outbox import Kind, Letter
 from tasks import cards, prefect_api
 from tasks.services import Services
 
 log = logging.getLogger("orch.outbox")
+
+UNHEARD_S = 30.0
+"""How long a card that a person has just moved is left as it is: by then a webhook or the tick has told of it."""
 
 
 async def deliver(root: Services, item_key: str | None = None) -> int:
@@ -128,8 +131,10 @@ async def _show(root: Services, item: WorkItem, wait: Wait | None) -> None:
     if card.state_id != target:
         if not states.may_overwrite(current, item, wanted):
             return
+        if current in states.SIGNALS and await root.store.aread(_unheard, root, item, card.state_id):
+            raise Unavailable(f"{item.key} was moved to {current}, which nobody has told yet.", retry_after=UNHEARD_S)
         await root.tracker.set_state(project, item.tracker_id, target)
-    await root.store.awrite(_shown, item.id, known.status(target))
+    await root.store.awrite(_shown, item, known.status(target), target)
 
 
 async def _show_refused(root: Services, letter: Letter) -> None:
@@ -143,10 +148,23 @@ async def _show_refused(root: Services, letter: Letter) -> None:
     await root.tracker.set_state(project, str(letter.payload["refused"]), target)
 
 
-def _shown(session: Session, item_id: int, status: object) -> None:
-    row = items.lock(session, item_id)
+def _unheard(session: Session, root: Services, item: WorkItem, state_id: str) -> bool:
+    """Whether a card says a person's word of which neither a webhook nor polling has brought anything yet.
+
+    Showing our state over it would unsay it for good. Without polling nobody would find it; then ours is shown.
+    """
+    if not (root.settings.reconcile_enabled and root.settings.reconcile_plane_enabled):
+        return False
+    seen = sightings.last(session, sightings.board(item.project), [item.tracker_id]).get(item.tracker_id)
+    return seen is not None and seen.state != state_id
+
+
+def _shown(session: Session, item: WorkItem, status: object, state_id: str) -> None:
+    """Note what the card shows, and that it is our own doing."""
+    row = items.lock(session, item.id)
     row.shown = str(status) if status is not None else None
     session.add(row)
+    sightings.stands(session, sightings.board(item.project), item.tracker_id, state_id, changed_at=None)
 
 
 _SENDERS = {

@@ -4,9 +4,11 @@ Failures are counted at entry: a run that ends in order takes its count back, so
 itself, whatever killed it.
 """
 
+import contextlib
 import logging
 import os
 import secrets
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from pipeline.messages import Texts
 from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.outcomes import Block, WaitFor
 from pipeline.stages import Stage
-from pipeline.store import admission, drains, items, leases, reactions, waits
+from pipeline.store import admission, crashes, drains, items, leases, reactions, waits
 from pipeline.store.engine import Store
 from pipeline.store.leases import Lease, Owner
 from tasks import entrance
@@ -68,6 +70,8 @@ def _claim(
         return NotNow("Held", held)
     if (draining := drains.in_the_way(session, key, now)) is not None:
         return NotNow("Draining", draining)
+    if (broken := crashes.broken(session, item.project)) is not None:
+        return NotNow("Frozen", f"{broken.sentence}; `orch thaw {item.project}` lets it go on.")
     alive = root.alive if root.settings.transition_lease_enabled else _nobody_lives
     lease = leases.claim(
         session, item.id, flow_run_id=run_id, stage=stage, token=token, process=process, now=now,
@@ -128,11 +132,21 @@ def _enter(
     if item.failures:
         html = texts("recovered", key=item.key, title=item.title, stage=item.stage)
         reactions.say(session, item.key, html, f"recovered:{item.id}:{item.version}:{item.failures}", now)
+        if crashes.count(session, item, now):
+            return _broken(session, item, lease, now, texts)
     pause = backoff[min(item.failures, len(backoff) - 1)] if backoff else 0
     entered = items.update(
         session, item, lease.token, now, failures=item.failures + 1, not_before=now + timedelta(seconds=pause)
     )
     return Claimed(entered, lease)
+
+
+def _broken(session: Session, item: WorkItem, lease: Lease, now: datetime, texts: Texts) -> NotNow:
+    """The project's breaker has opened by this item's death: nothing of it starts until a person thaws it."""
+    leases.release(session, item.id, lease.token)
+    html = texts("project_frozen", project=item.project, key=item.key, title=item.title)
+    reactions.say(session, item.key, html, f"frozen:{item.project}:{now.isoformat()}", now)
+    return NotNow("Frozen", f"The runs of {item.project} die again and again; it is frozen until a person thaws it.")
 
 
 def release(store: Store, claimed: Claimed, now: datetime, *, in_order: bool) -> None:
@@ -169,3 +183,10 @@ def renewed(root: Services, lease: Lease) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def end_process(root: Services, process: ProcessIdentity) -> None:
+    """End the one process of a run at once, if it lives on this host: the store needs no good-bye. Idempotent."""
+    if root.alive(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pgid, signal.SIGKILL)

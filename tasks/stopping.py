@@ -5,11 +5,9 @@ about to go.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from pipeline.branches import PREFIX
 from pipeline.clients.agent_stream import usage_so_far
 from pipeline.clients.process import identity, kill_group
 from pipeline.errors import CouldNotRun, Refused, Unavailable
-from pipeline.model import ProcessIdentity, WorkItem
+from pipeline.model import WorkItem
 from pipeline.ports import Workspace
 from pipeline.projects import Project
 from pipeline.signals import Signal
@@ -29,6 +27,7 @@ from pipeline.store import evidence, inbox, items, journal, leases, outbox, reac
 from pipeline.store.leases import Lease
 from tasks import prefect_api, reverting
 from tasks.outbox import deliver
+from tasks.ownership import end_process
 from tasks.services import Services
 from tasks.steps import STEP, alone
 
@@ -114,15 +113,8 @@ async def end_runs(key: str) -> int:
         end = prefect_api.ask_to_cancel if str(run.id) == away else prefect_api.cancel
         await end(str(run.id), f"{key} was stopped.")
     if owner is not None and away is None and owner.stage is not Stage.CANCELLED:
-        _kill(root, owner.process)
+        end_process(root, owner.process)
     return len(runs)
-
-
-def _kill(root: Services, process: ProcessIdentity) -> None:
-    """End the one process of a run at once: its agent is gone already, and the store needs no good-bye."""
-    if root.alive(process):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pgid, signal.SIGKILL)
 
 
 # --- taking over

@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 
 from blocks import LOGOS
 from deployments.control import release
+from deployments.receiver.metrics import CONTENT_TYPE, metrics
 from deployments.receiver.queue_view import queue_view
 from pipeline.errors import BadSignature, OrchError, Refused, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
@@ -62,8 +63,7 @@ class Receiver:
 
 
 def create_app(root: Services) -> FastAPI:
-    """The receiver's application: three webhooks, `/healthz`, `/queue`, the logos that Prefect's pages show, and what an
-    operator may do."""
+    """The receiver's application: three webhooks, `/healthz`, `/queue`, `/metrics`, what an operator may do, and logos."""
     receiver = Receiver(root)
     app = FastAPI(title="Orch receiver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_pumping(receiver))
     settings = root.settings
@@ -94,6 +94,10 @@ def create_app(root: Services) -> FastAPI:
     @app.post("/transition-lease/release")
     async def release_lease(request: Request, work_item: str) -> Response:
         return await _release_lease(root, request, work_item)
+
+    @app.get("/metrics")
+    async def numbers() -> Response:
+        return Response(await root.store.aread(metrics, root), media_type=CONTENT_TYPE)
 
     return app
 

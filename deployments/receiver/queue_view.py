@@ -7,7 +7,7 @@ from sqlmodel import Session
 from deployments.control import explained
 from pipeline.decide import held_because
 from pipeline.model import WorkItem
-from pipeline.store import freezes, heartbeats, inbox, items, leases, outbox, places, queue, waits
+from pipeline.store import counters, freezes, heartbeats, inbox, items, leases, outbox, places, queue, waits
 from tasks.entrance import rules
 from tasks.services import Services
 
@@ -27,6 +27,19 @@ def queue_view(session: Session, root: Services) -> dict[str, Any]:
         "pending_deliveries": len(inbox.pending(session)),
         "unsent_letters": outbox.unsent(session),
         "last_tick": last.isoformat() if last else None,
+        "reconciler": dict(counters.totals(session)),
+        "leases": [_lease(owner, root) for owner in leases.owners(session)],
+    }
+
+
+def _lease(owner: leases.Owner, root: Services) -> dict[str, Any]:
+    return {
+        "item": owner.item_id,
+        "stage": owner.stage,
+        "run": owner.flow_run_id,
+        "host": owner.process.host,
+        "since": owner.acquired_at.isoformat(),
+        "lives": leases.lives(owner, root.now(), root.alive),
     }
 
 

@@ -254,7 +254,7 @@ def alive(who: ProcessIdentity) -> bool:
 
 
 def alive_here(who: ProcessIdentity) -> bool | None:
-    """Whether that process runs; None when it was on another host, of which nobody here can tell."""
+    """Whether exactly that process runs; None when it runs or ran on another host, so that nobody here can tell."""
     return alive(who) if who.host == socket.gethostname() else None
 
 

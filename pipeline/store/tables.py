@@ -45,6 +45,12 @@ def _unique_where(name: str, condition: str, *columns: str) -> Index:
     return Index(name, *columns, unique=True, sqlite_where=where, postgresql_where=where)
 
 
+def _open_only(name: str, *columns: str) -> Index:
+    """An index of open waits alone: it stays as small as what waits now."""
+    where = text("closed_at IS NULL")
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
 class WorkItemRow(SQLModel, table=True):
     """One tracker issue under care; natural keys are unique among items that are not cancelled."""
 
@@ -126,7 +132,13 @@ class WaitRow(SQLModel, table=True):
     """What an item waits for; at most one open wait an item."""
 
     __tablename__ = "waits"
-    __table_args__ = (_unique_where("uq_waits_open", "closed_at IS NULL", "item_id"),)
+    __table_args__ = (
+        _unique_where("uq_waits_open", "closed_at IS NULL", "item_id"),
+        _open_only("ix_waits_look_again", "look_again_at"),
+        _open_only("ix_waits_deadline", "reminded_at", "deadline"),
+        _open_only("ix_waits_wake_requested", "wake_requested_at"),
+        _open_only("ix_waits_checked", "checked_at"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     item_id: int = Field(foreign_key="work_items.id", index=True)
@@ -142,6 +154,7 @@ class WaitRow(SQLModel, table=True):
     flow_run_id: str | None = Field(default=None, index=True)
     wake_requested_at: datetime | None = _maybe_time()
     reminded_at: datetime | None = _maybe_time()
+    checked_at: datetime | None = _maybe_time()
     closed_at: datetime | None = _maybe_time()
     closed_because: str = ""
 
@@ -424,6 +437,57 @@ class CardRow(SQLModel, table=True):
     message: str | None = None
     says: str = ""
     taken_until: datetime | None = _maybe_time()
+
+
+class SightingRow(SQLModel, table=True):
+    """How a card or a pull request stood when Orch last heard of it: by webhook, by polling or by its own hand."""
+
+    __tablename__ = "sightings"
+
+    place: str = Field(primary_key=True)
+    thing: str = Field(primary_key=True)
+    state: str
+    changed_at: datetime | None = _maybe_time()
+    polled: bool = False
+
+
+class WatermarkRow(SQLModel, table=True):
+    """Up to which of an outside system's own times its changes have been looked through."""
+
+    __tablename__ = "watermarks"
+
+    name: str = Field(primary_key=True)
+    at: datetime = _time()
+
+
+class CounterRow(SQLModel, table=True):
+    """How often something has happened since the database was made."""
+
+    __tablename__ = "counters"
+
+    name: str = Field(primary_key=True)
+    value: int = 0
+
+
+class SuspicionRow(SQLModel, table=True):
+    """Something that looked dead, and since when; believed only after a second look."""
+
+    __tablename__ = "suspicions"
+
+    subject: str = Field(primary_key=True)
+    since: datetime = _time()
+
+
+class CrashRow(SQLModel, table=True):
+    """One death of a stage's run, counted when the next one starts, for its project's breaker."""
+
+    __tablename__ = "crashes"
+    __table_args__ = (Index("ix_crashes_recent", "project", "at"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    project: str
+    item_id: int = Field(foreign_key="work_items.id")
+    at: datetime = _time()
 
 
 class HeartbeatRow(SQLModel, table=True):
