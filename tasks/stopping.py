@@ -257,6 +257,9 @@ def _cancel(session: Session, root: Services, stopped: WorkItem, lease: Lease, l
         token=lease.token,
         now=now,
     )
+    for effect in journal.of_item(session, item.id):
+        if effect.open:  # its run is dead, and what it was to bring about has been looked for
+            journal.finish(session, effect, "the item was stopped", now)
     html = root.texts("cancelled", key=key, title=item.title, stage=item.stage)
     reactions.say(session, key, html, f"cancelled:{item.id}", now)
     reactions.tell(session, key, html, f"cancelled:{item.id}", now, voice=STREAM)

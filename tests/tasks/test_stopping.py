@@ -244,6 +244,20 @@ async def test_a_landing_that_is_under_way_is_waited_for_and_that_is_said_once(
     assert await stopping.landing_is_over(desk.root, desk.again(item))
 
 
+async def test_a_landing_that_its_dead_run_never_made_is_over_with_the_stop(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY, validated=desk.sandbox.commit("feature/x", {"x": "x"}, "Write x", who="api"))
+    lease = desk.store.write(
+        leases.claim, item.id, flow_run_id="run-1", stage=item.stage, token="t", process=me(), now=desk.clock.now,
+        ttl=30, alive=desk.root.alive,
+    )  # fmt: skip
+    assert isinstance(lease, Lease)
+    desk.store.write(journal.start, item, landing.LAND, lease, subject=str(item.validated), now=desk.clock.now)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    await stopped(desk, desk.again(item))
+    assert desk.again(item).stage is Stage.CANCELLED
+    assert [e.name for e in desk.store.read(journal.of_item, item.id) if e.open] == []
+
+
 # --- one at a time
 
 
