@@ -81,8 +81,9 @@ def _judged(session: Session, project: Project, pull: Pull) -> datetime | None:
 
 
 def _came_to_review(session: Session, item: WorkItem) -> datetime | None:
-    moves = items.history(session, item.id)
-    return max((move.at for move in moves if move.to_stage is Stage.REVIEW), default=None)
+    """When the item last came to review; in whole seconds, as Gitea tells when a review was submitted."""
+    moves = [move.at for move in items.history(session, item.id) if move.to_stage is Stage.REVIEW]
+    return max(moves).replace(microsecond=0) if moves else None
 
 
 def _rejected(
