@@ -70,6 +70,7 @@ def test_every_secret_is_marked() -> None:
             "GITEA_TOKEN",
             "GITEA_WEBHOOK_SECRET",
             "TELEGRAM_BOT_TOKEN",
+            "OPERATOR_TOKEN",
         )
     }
 

@@ -96,6 +96,7 @@ async def test_a_request_from_before_the_change_came_to_review_does_not_count(de
 
 async def test_without_news_a_look_is_one_call(desk: Desk) -> None:
     await with_pull(desk)
+    desk.clock.forward(60)
     await polled(desk)
     with counted_requests({desk.sandbox.plane_url: "plane", desk.sandbox.gitea_url: "gitea"}) as requests:
         assert await polled(desk) == []
