@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from pipeline.errors import OrchError
 from pipeline.stages import WORKED
-from pipeline.store import due, items, leases
+from pipeline.store import due, leases
 from pipeline.store.due import Standing
 from tasks import prefect_api, reclaiming, stopping
 from tasks.guard import Guard
@@ -57,9 +57,7 @@ def _find(session: Session, root: Services) -> tuple[list[Standing], list[Standi
 
 def _is_over(root: Services, owner: leases.Owner) -> bool:
     now = root.now()
-    return not leases.lives(owner, now, root.alive) or now - owner.acquired_at > timedelta(
-        seconds=root.settings.run_max_s
-    )
+    return not leases.lives(owner, now, root.alive) or now - owner.since > timedelta(seconds=root.settings.run_max_s)
 
 
 async def _changed(root: Services, asked: list[Standing], seen: Observed) -> list[Standing]:
@@ -97,11 +95,10 @@ async def _heal(root: Services, found: Iterable[Standing], seen: Observed) -> li
 
 
 async def stop_due(root: Services) -> list[str]:
-    """Start the stop of items that are to be stopped and are not yet."""
-    begun: list[str] = []
-    for key in await root.store.aread(due.stopping, limit=AT_ONCE):
-        item = await root.store.aread(items.find, key)
-        if item is not None and not await root.store.aread(stopping.stopped_elsewhere, item, root):
-            await prefect_api.start("stop", {"work_item": key})
-            begun.append(f"{key}: stop started")
-    return begun
+    """Start the stop of items that are to be stopped and are not yet, unless a living run is at it."""
+    did: list[str] = []
+    for item in await root.store.aread(due.stopping, limit=AT_ONCE):
+        if not await root.store.aread(stopping.stopped_elsewhere, item, root):
+            await prefect_api.start("stop", {"work_item": item.key})
+            did.append(f"{item.key}: stop started")
+    return did

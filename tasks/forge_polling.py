@@ -4,7 +4,7 @@ One listing a repository and tick. What CI says is not in it: an item that waits
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
@@ -18,6 +18,9 @@ from tasks.hearing import PULL_STATES
 from tasks.inbox import Own, identify
 from tasks.polling import FIRST_LOOK, replayed
 from tasks.services import Services
+
+SETTLED = timedelta(seconds=5)
+"""Gitea tells whole seconds: what changed only just is looked at once more, for it may change again within the second."""
 
 SIGNAL_OF = {state: signal for signal, state in PULL_STATES.items()}
 
@@ -58,7 +61,8 @@ async def _replayed(root: Services, project: Project, news: Sequence[Pull]) -> l
 def _ended(session: Session, root: Services, project: Project, pull: Pull, own: Own) -> list[str]:
     """Replay that a pull request was merged or closed, unless a webhook has brought it."""
     place = sightings.repository(project.key)
-    moved = sightings.stands(session, place, _thing(pull), _state(pull), changed_at=pull.updated_at, polled=True)
+    changed_at = pull.updated_at if root.now() - pull.updated_at > SETTLED else None
+    moved = sightings.stands(session, place, _thing(pull), _state(pull), changed_at=changed_at, polled=True)
     signal, item = SIGNAL_OF.get(_state(pull)), items.by_branch(session, project.key, pull.branch)
     if signal is None or item is None or item.pull_number not in (None, pull.number):
         return []
@@ -81,8 +85,9 @@ def _judged(session: Session, project: Project, pull: Pull) -> datetime | None:
 
 
 def _came_to_review(session: Session, item: WorkItem) -> datetime | None:
-    moves = items.history(session, item.id)
-    return max((move.at for move in moves if move.to_stage is Stage.REVIEW), default=None)
+    """When the item last came to review; in whole seconds, as Gitea tells when a review was submitted."""
+    moves = [move.at for move in items.history(session, item.id) if move.to_stage is Stage.REVIEW]
+    return max(moves).replace(microsecond=0) if moves else None
 
 
 def _rejected(

@@ -110,7 +110,7 @@ async def _bury(root: Services, item: WorkItem, owner: leases.Owner, seen: Obser
 
 
 def _overstayed(root: Services, owner: leases.Owner) -> bool:
-    return root.now() - owner.acquired_at > timedelta(seconds=root.settings.run_max_s)
+    return root.now() - owner.since > timedelta(seconds=root.settings.run_max_s)
 
 
 def _reclaim(session: Session, owner: leases.Owner) -> None:

@@ -1,13 +1,19 @@
 """What a webhook tells, against what polling has found before it came."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
 from pipeline.model import InboundSignal
 from pipeline.projects import Project
 from pipeline.signals import Signal
-from pipeline.store import sightings
+from pipeline.store import inbox, sightings
+
+ON_THE_BOARD = "somebody on the board"
+"""Who has moved a card that polling found moved: a listing does not say."""
+
+LATE = timedelta(seconds=60)
+"""How long after polling the webhook of the very same move may still come."""
 
 PULL_STATES = {Signal.PR_MERGED: "merged", Signal.PR_CLOSED: "closed"}
 """How a pull request stands after its signal."""
@@ -28,6 +34,14 @@ def polled_before(session: Session, project: Project, entry: InboundSignal) -> b
     if not _later(seen.changed_at if seen else None, told):  # Plane's retries may come hours late
         sightings.stands(session, place, thing, state, changed_at=told)
     return False
+
+
+def replayed_lately(session: Session, key: str, signal: Signal, now: datetime) -> bool:
+    """Whether polling has just replayed this very word, so that a webhook of it, sent meanwhile, comes second.
+
+    By then the card may have been moved on by what followed, and its state tells nothing any more.
+    """
+    return any(stored.actor == ON_THE_BOARD for stored in inbox.heard(session, key, signal, since=now - LATE))
 
 
 def _later(one: datetime | None, other: datetime | None) -> bool:

@@ -18,7 +18,7 @@ from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
-from tasks.hearing import polled_before
+from tasks.hearing import polled_before, replayed_lately
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -169,6 +169,8 @@ def _follow(
     if signal is Signal.ANSWER_GIVEN and inbox.comment_heard(session, key, str(entry.payload.get("comment_id"))):
         return "", "that comment was heard before"
     now = root.now()
+    if number is not None and entry.state is not None and replayed_lately(session, key, signal, now):
+        return "", "found by polling before"
     stored = inbox.signal(
         session,
         delivery_id=number,

@@ -19,6 +19,7 @@ from pipeline.signals import Signal
 from pipeline.stages import Stage, Status
 from pipeline.states import SIGNALS, StateList
 from pipeline.store import counters, heartbeats, inbox, items, sightings, waits
+from tasks.hearing import ON_THE_BOARD
 from tasks.inbox import Own, identify, replay
 from tasks.services import Services
 
@@ -34,9 +35,6 @@ PLACE_S = 12
 """How long one project may take; one that hangs does not keep the others from their turn."""
 
 ANSWERED_BY_COMMENT = (WaitKind.ANSWER, WaitKind.INTEGRITY)
-
-ON_THE_BOARD = "somebody on the board"
-"""Who has moved a card that no webhook told of: a listing does not say."""
 
 
 async def each_project(root: Services, poll: Callable[[Services, Project], Awaitable[list[str]]]) -> list[str]:

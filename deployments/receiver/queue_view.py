@@ -38,7 +38,7 @@ def _lease(owner: leases.Owner, root: Services) -> dict[str, Any]:
         "stage": owner.stage,
         "run": owner.flow_run_id,
         "host": owner.process.host,
-        "since": owner.acquired_at.isoformat(),
+        "since": owner.since.isoformat(),
         "lives": leases.lives(owner, root.now(), root.alive),
     }
 

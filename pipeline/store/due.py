@@ -31,10 +31,10 @@ def standing(session: Session, key: str) -> Standing | None:
     return Standing(item, waits.open_wait(session, item.id), leases.owner(session, item.id)) if item else None
 
 
-def stopping(session: Session, *, limit: int) -> list[str]:
-    """Keys of items that are to be stopped and are not yet."""
-    query = select(WorkItemRow.key).where(_live(), col(WorkItemRow.cancel_requested_at).is_not(None))
-    return list(session.exec(query.order_by(col(WorkItemRow.id)).limit(limit)).all())
+def stopping(session: Session, *, limit: int) -> list[WorkItem]:
+    """Items that are to be stopped and are not yet."""
+    query = select(WorkItemRow).where(_live(), col(WorkItemRow.cancel_requested_at).is_not(None))
+    return [items.snapshot(row) for row in session.exec(query.order_by(col(WorkItemRow.id)).limit(limit)).all()]
 
 
 def owned(session: Session) -> list[Standing]:

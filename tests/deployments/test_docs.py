@@ -72,6 +72,7 @@ def test_every_secret_is_marked() -> None:
             "GITEA_WEBHOOK_SECRET",
             "TELEGRAM_BOT_TOKEN",
             "TELEGRAM_WEBHOOK_SECRET",
+            "OPERATOR_TOKEN",
         )
     }
 

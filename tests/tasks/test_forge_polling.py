@@ -78,7 +78,6 @@ async def test_what_orch_closed_itself_or_what_has_ended_is_none_of_its_news(des
 
 async def test_changes_that_were_requested_are_heard_of_once_a_visit(desk: Desk) -> None:
     item, pull = await with_pull(desk)
-    desk.clock.forward(-5)  # the sandbox tells whole seconds
     await asyncio.to_thread(desk.sandbox.review, pull.number, "REQUEST_CHANGES")
     assert await polled(desk) == [f"{item.key}: review_submitted, which no webhook told"]
     await asyncio.to_thread(desk.sandbox.commit, item.branch, {"shop/more.py": "# more\n"})
@@ -97,6 +96,7 @@ async def test_a_request_from_before_the_change_came_to_review_does_not_count(de
 
 async def test_without_news_a_look_is_one_call(desk: Desk) -> None:
     await with_pull(desk)
+    desk.clock.forward(60)
     await polled(desk)
     with counted_requests({desk.sandbox.plane_url: "plane", desk.sandbox.gitea_url: "gitea"}) as requests:
         assert await polled(desk) == []

@@ -124,6 +124,20 @@ async def test_a_webhook_that_comes_after_polling_leads_to_nothing(desk: Desk) -
     assert heard(desk) == [(card.key, "start_requested")]
 
 
+async def test_a_webhook_that_comes_after_what_polling_led_to_says_nothing_new(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    desk.asks(item, WaitKind.APPROVAL, commit="c" * 40)
+    await move(desk, card.key, "Approved")
+    await polled(desk)
+    desk.move(desk.again(item), Stage.ARCHITECTURE)
+    body = plane_moved(desk, card, "Approved", stands_in="Architecture")
+    secret = desk.settings.plane_webhook_secret.get_secret_value()
+    delivery = parse_plane(plane_headers(desk.settings, body), body, secret)
+    assert receive(desk.root, delivery, body.decode(), await identify(desk.root)).note == "found by polling before"
+    assert [row.kind for row in desk.letters if row.kind == "comment"] == []
+
+
 async def test_the_same_word_said_again_later_is_heard_again(desk: Desk) -> None:
     card = desk.card()
     for state in ("To Analyse", "Backlog", "To Analyse"):
