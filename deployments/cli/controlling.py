@@ -1,15 +1,11 @@
-"""What an operator does besides deciding: `orch depend`, `freeze`, `thaw`, `release-lease`, `deliveries`, `replay`."""
+"""What an operator does besides deciding: `orch depend`, `freeze`, `thaw`, `release-lease`, `replay`."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from deployments.cli.console import AsJson, Key, actor, fail, guarded
+from deployments.cli.console import Key, actor, fail, guarded
 from pipeline.settings import Settings
 
 app = typer.Typer()
@@ -57,29 +53,6 @@ def release_lease(key: Key) -> None:
     from deployments.control import release_lease as release
 
     typer.echo(guarded(lambda: release(Settings(), key, actor())))
-
-
-@app.command()
-def deliveries(
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that led to nothing although they should.")] = (
-        False
-    ),
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """The latest webhooks, newest first, and what became of them."""
-    from deployments.control import deliveries as listed
-
-    found = guarded(lambda: listed(Settings(), failed=failed, limit=limit))
-    if as_json:
-        print(json.dumps({"deliveries": found}))  # noqa: T201  this is the output
-        return
-    table = Table("id", "received", "from", "event", "what became of it")
-    for one in found:
-        said = one["note"] or "not understood yet"
-        row = (str(one["id"]), one["received_at"][:19], one["source"], one["event"], said)
-        table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`orch deliveries ...`: what outside systems sent, and what it means."""
+"""`orch deliveries`: what outside systems sent, what became of it, and what a recording means."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from deployments.cli.console import AsJson, guarded
 from pipeline.errors import OrchError
@@ -16,14 +17,33 @@ from pipeline.settings import Settings
 
 UNREADABLE = 2
 
-app = typer.Typer(
-    name="deliveries", help="What Plane, Gitea and Telegram sent, and what it means.", no_args_is_help=True
-)
+app = typer.Typer(name="deliveries")
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `explain` a command of the group while it is the only one."""
+@app.callback(invoke_without_command=True)
+def deliveries(
+    context: typer.Context,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that led to nothing although they should.")] = (
+        False
+    ),
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The latest webhooks, newest first, and what became of them."""
+    from deployments.control import deliveries as listed
+
+    if context.invoked_subcommand is not None:
+        return
+    found = guarded(lambda: listed(Settings(), failed=failed, limit=limit))
+    if as_json:
+        print(json.dumps({"deliveries": found}))  # noqa: T201  this is the output
+        return
+    table = Table("id", "received", "from", "event", "what became of it")
+    for one in found:
+        said = one["note"] or "not understood yet"
+        row = (str(one["id"]), one["received_at"][:19], one["source"], one["event"], said)
+        table.add_row(*(escape(cell) for cell in row))
+    Console().print(table)
 
 
 @app.command()

@@ -88,6 +88,7 @@ def cost(
     Console().print(table)
 
 
+@app.command()
 def why(key: Key, as_json: AsJson = False) -> None:
     """What an item waits for, since when, who can move it, and what happens without help."""
     from deployments.control import explain

@@ -96,7 +96,7 @@ def test_up_lists_every_setting_that_is_missing_with_its_brackets() -> None:
     assert result.exit_code == 1
     assert "These settings are missing" in result.stderr
     assert "ORCH_PROJECTS_FILE: a TOML file with [[projects]]; see docs/configuration.md" in result.stderr
-    for name in ("PLANE_URL", "PLANE_TOKEN", "PLANE_WEBHOOK_SECRET", "GITEA_URL", "GITEA_TOKEN", "AGENT_COMMAND"):
+    for name in ("PLANE_URL", "PLANE_TOKEN", "PLANE_WEBHOOK_SECRET", "GITEA_URL", "GITEA_TOKEN"):
         assert f"  ORCH_{name}: " in result.stderr
 
 

@@ -159,7 +159,7 @@ def test_doctor_counts_what_is_missing_and_names_the_next_step(filled: Settings)
 def test_doctor_in_an_empty_folder_names_each_setting_once() -> None:
     found = told(orch("doctor", "--json"))
     named = [one["sentence"] for one in found["findings"] if one["about"] == "Settings"]
-    assert len(named) == len(set(named)) == 9
+    assert len(named) == len(set(named)) == 8
     page = orch("doctor")
     assert page.exit_code == found["missing"]
     assert f"{found['missing']} missing." in page.stdout
