@@ -10,7 +10,7 @@ import pytest
 from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
-from flows.reconcile import reconcile
+from flows.reconcile import PARTS, reconcile
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import crashes, waits
@@ -92,3 +92,14 @@ async def test_switched_off_the_tick_makes_no_call_at_all(
         with counted_requests({}) as requests:
             state = await reconcile.fn()
         assert (state.name, requests) == ("Off", {})
+
+
+@pytest.mark.parametrize(("enabled", "peers"), [(True, {"plane", "gitea"}), (False, {"gitea"})])
+async def test_with_polling_of_plane_switched_off_no_call_goes_there(
+    sandbox: SandboxClient, tmp_path: Path, enabled: bool, peers: set[str]
+) -> None:
+    polls = next(part for part in PARTS if part.__name__ == "_polls")
+    async with open_desk(sandbox, tmp_path, reconcile_plane_enabled=enabled) as desk:
+        with counted_requests({desk.sandbox.plane_url: "plane", desk.sandbox.gitea_url: "gitea"}) as requests:
+            await polls(desk.root)
+    assert set(requests) == peers
