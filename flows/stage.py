@@ -15,7 +15,7 @@ from prefect import runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.exceptions import Pause, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, Pause, PrefectHTTPStatusError
 from prefect.flow_runs import asuspend_flow_run
 from prefect.logging import get_run_logger
 from prefect.states import Completed
@@ -239,7 +239,7 @@ async def _look_again_in_time(run: Run) -> None:
             run.item.stage.value, {"work_item": run.item.key}, name=f"{run.item.key} · {run.item.stage}",
             tags=[f"item:{run.item.key}", f"project:{run.item.project}"], at=wait.look_again_at,
         )  # fmt: skip
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+    except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
         get_run_logger().warning("the next look could not be scheduled; the tick starts it: %r", error)
 
 

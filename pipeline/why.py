@@ -115,6 +115,7 @@ _PEOPLE = {
     WaitKind.APPROVAL: "move the card to Approved or Rejected, `orch approve {key}` or `orch reject {key}`",
     WaitKind.CONFIRMATION: "move the card to Confirm Deploy, or `orch confirm {key}`",
     WaitKind.ANSWER: "answer in a comment on the card, or `orch answer {key} TEXT`",
+    WaitKind.BUDGET: "comment go on on the card, or `orch approve {key}`",
     WaitKind.INTEGRITY: "comment accept or reject on the card, `orch approve {key}` or `orch reject {key}`",
 }
 

@@ -70,6 +70,7 @@ class Bubblewrap:
             *(PROGRAM, *ALONE),
             *(() if room.network else ("--unshare-net",)),
             *("--bind", str(temporary), str(TEMPORARY), "--setenv", "TMPDIR", str(TEMPORARY)),
+            *_itself(),
             *self._masks(),
             *(word for path in self._readable(command, room) for word in ("--ro-bind", str(path), str(path))),
             *(word for path in room.empty for word in ("--tmpfs", str(path.resolve()))),
@@ -148,6 +149,13 @@ def _version() -> str:
 @functools.cache
 def _say_once(sentence: str) -> None:
     log.warning("%s", sentence)
+
+
+def _itself() -> Iterator[str]:
+    """Orch and the environment that it runs in, where they lie in the hidden folder for temporary files."""
+    for path in dict.fromkeys((Path(__file__).parents[2], Path(sys.prefix))):
+        if path.is_relative_to(TEMPORARY):
+            yield from ("--ro-bind", str(path), str(path))
 
 
 def _same(option: str, path: Path) -> tuple[str, str, str]:

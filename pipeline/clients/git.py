@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import filelock
 import git
@@ -135,10 +136,12 @@ class Repository:
         """Read something. Raises `CouldNotRun` with git's own words for an exit code that is not in `ok`."""
         return self._checked(arguments, self._execute(["git"], arguments, {}, LOCAL_TIMEOUT_S), ok)
 
-    def do(self, *arguments: str, ok: Collection[int] = (0,)) -> Result:
+    def do(
+        self, *arguments: str, ok: Collection[int] = (0,), environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Result:
         """Change something here. The process dies with ours, so that it cannot go on beside the one that heals."""
         prefix = supervised(["git"], report_to="stderr")
-        return self._checked(arguments, self._execute(prefix, arguments, {}, LOCAL_TIMEOUT_S), ok)
+        return self._checked(arguments, self._execute(prefix, arguments, environment, LOCAL_TIMEOUT_S), ok)
 
     def talk(self, *arguments: str) -> Result:
         """Talk to the remote, with credentials and a time limit; the caller judges the exit code.

@@ -231,4 +231,7 @@ class Mirror:
         return self.repository.ask("rev-parse", f"{self.known(commit)}^{{tree}}").text
 
     def _commit(self, tree: str, *, parent: str, message: str) -> str:
-        return self.repository.do("commit-tree", "-p", parent, "-m", message, tree).text
+        """The same commit each time: its time is its parent's, so that whoever is killed makes no second one."""
+        time = f"{self.repository.ask('show', '--no-patch', '--format=%ct', parent).text} +0000"
+        dates = {"GIT_AUTHOR_DATE": time, "GIT_COMMITTER_DATE": time}
+        return self.repository.do("commit-tree", "-p", parent, "-m", message, tree, environment=dates).text

@@ -104,7 +104,9 @@ async def merge_by_hand(desk: Desk, item: WorkItem) -> None:
 async def cancel(desk: Desk, item: WorkItem) -> None:
     if desk.again(item).stage is not Stage.CANCELLED:
         desk.store.write(items.update, item, None, desk.clock.now, cancel_requested_at=desk.clock.now)
-    desk.store.write(stopping._cancel, desk.root, desk.again(item), False, "token")
+        lease = await stopping.take_over(desk.root, desk.again(item))
+        assert isinstance(lease, Lease)
+        await stopping.cancel_item(desk.root, desk.again(item), lease, [])
 
 
 THE_LIST: dict[str, tuple[Tell, str, Stage, str]] = {

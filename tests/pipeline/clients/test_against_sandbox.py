@@ -291,6 +291,6 @@ async def test_a_message_arrives(sandbox: SandboxClient) -> None:
     async with TelegramClient(sandbox.telegram_url, SecretStr(OPTIONS.telegram_bot_token), "1") as telegram:
         number = await telegram.send("<b>Hello</b> a &lt; b", silent=True)
         rescued = await telegram.send("<b>not closed")
-    messages = {str(message.message_id): message for message in sandbox.state().telegram.messages}
-    assert (messages[number].text, messages[number].silent) == ("Hello a < b", True)
+    messages = {f"1/{message.message_id}": message for message in sandbox.state().telegram.messages}
+    assert (messages[number].text, messages[number].silent) == ("<b>Hello</b> a &lt; b", True)
     assert messages[rescued].text == "not closed"
