@@ -13,7 +13,7 @@ from pipeline.model import Health, Landed, MovedOn, Probed, Protected, WaitKind
 from pipeline.monitoring import Watched
 from pipeline.outcomes import Advance, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import ROWS, Stage
-from pipeline.store import items, waits
+from pipeline.store import freezes, items, journal, waits
 from tasks import landing, production, reverting
 from tasks.landing import Busy, merge_turn
 
@@ -61,6 +61,8 @@ async def _land(run: Run) -> Outcome | None:
             return await _busy(run, turn.sentence)
         if (deploying := await run.root.store.aread(production.deploy_in_the_way, run.item)) is not None:
             return await _busy(run, deploying)
+        if (frozen := await _frozen(run)) is not None:
+            return frozen
         outcome = await landing.land(run.item.key, run.lease, turn)
         if isinstance(outcome, Landed):
             await production.begin(run.item.key, run.lease, turn)
@@ -71,6 +73,14 @@ async def _land(run: Run) -> Outcome | None:
             return _revalidate(run, found)
         case Protected(reason):
             raise Refused(f"The default branch cannot be moved: {reason} Allow Orch's user to push to it, then retry.")
+
+
+async def _frozen(run: Run) -> WaitFor | None:
+    """What a freeze has the item wait for; asked under the merge lock. A landing that was begun is seen through."""
+    if any(effect.open for effect in await run.root.store.aread(journal.of_item, run.item.id)):
+        return None
+    freeze = await run.root.store.aread(freezes.in_the_way, run.item.project)
+    return WaitFor(WaitKind.FREEZE, freeze.sentence, run.item.validated) if freeze else None
 
 
 async def _busy(run: Run, sentence: str) -> Outcome:
@@ -123,6 +133,8 @@ async def _begun(run: Run) -> Outcome | None:
             return await _busy(run, turn.sentence)
         if (deploying := await run.root.store.aread(production.deploy_in_the_way, run.item)) is not None:
             return await _busy(run, deploying)
+        if (frozen := await _frozen(run)) is not None:
+            return frozen
         later = await production.begin(run.item.key, run.lease, turn)
     return None if later is None else _served_by(later)
 

@@ -67,6 +67,7 @@ def _candidate(root: Services, project: Project, key: str, card: TrackerItem) ->
         visits={},
         created_at=now,
         entered_at=now,
+        priority=card.priority,
     )
 
 
@@ -75,7 +76,14 @@ def _create(session: Session, root: Services, candidate: WorkItem, result: GateR
     asked = [s for s in inbox.unconsumed(session, candidate.key) if s.signal is Signal.START_REQUESTED]
     item, created = items.create(
         session,
-        items.NewItem(candidate.key, candidate.project, candidate.tracker_id, candidate.title, candidate.branch),
+        items.NewItem(
+            key=candidate.key,
+            project=candidate.project,
+            tracker_id=candidate.tracker_id,
+            title=candidate.title,
+            branch=candidate.branch,
+            priority=candidate.priority,
+        ),
         actor=asked[0].actor if asked else "prefect",
         reason=result.sentence,
         run=run,

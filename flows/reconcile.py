@@ -5,19 +5,23 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
 from prefect.states import Completed
 from sqlmodel import Session
 
 from pipeline.errors import OrchError
 from pipeline.signals import Signal
-from pipeline.store import heartbeats, inbox, items, leases, queue, reactions, waits
+from pipeline.store import counters, due, heartbeats, inbox, leases, queue, reactions, waits
 from tasks import healing, prefect_api
+from tasks.due_items import heal_due, stop_due
+from tasks.forge_polling import poll_repository
 from tasks.inbox import identify, resolve_pending
 from tasks.outbox import deliver
+from tasks.polling import each_project, poll_board
+from tasks.reclaiming import free_leaked_locks
 from tasks.services import Services, services
 
 DEADLINE_S = 45
@@ -27,6 +31,9 @@ PART_S = 20
 """How long one part of a tick may take; a neighbour that hangs does not keep the others from their turn."""
 
 HEARTBEAT = "reconcile"
+
+REMINDERS = 100
+"""Overdue waits that a tick tells people of."""
 
 
 @flow(name="reconcile", flow_run_name="reconcile")
@@ -40,16 +47,21 @@ async def reconcile() -> State[None]:
         if not root.settings.reconcile_enabled:
             return Completed(name="Off", message="ORCH_RECONCILE_ENABLED is off.")
         did = await tick(root)
-        await root.store.awrite(heartbeats.beat, HEARTBEAT, root.now())
+        await root.store.awrite(_done, root.now())
         return Completed(message="; ".join(did) or "Nothing was due.")
     finally:
         watchdog.cancel()
 
 
+def _done(session: Session, now: datetime) -> None:
+    heartbeats.beat(session, HEARTBEAT, now)
+    counters.count(session, counters.TICKS)
+
+
 async def tick(root: Services) -> list[str]:
     """Everything that is due now; a sentence for each thing that was done."""
     did: list[str] = []
-    for part in (_items, _queues, _signals, _starts, _overdue, _letters, _deliveries):
+    for part in PARTS:
         did += await _tried(root, part)
     return did
 
@@ -76,21 +88,16 @@ async def _signals(root: Services) -> list[str]:
     return [f"{key}: a signal was applied" for key in await healing.publish_again(root)]
 
 
-async def _items(root: Services) -> list[str]:
-    active = await prefect_api.active_stage_runs()
-    did: list[str] = []
-    for item in await root.store.aread(items.live):
-        try:
-            if item.cancel_requested_at is not None:
-                await prefect_api.start("stop", {"work_item": item.key})
-                did.append(f"{item.key}: stop started")
-            elif healed := await healing.heal(root, item.key, active):
-                did.append(f"{item.key}: {healed}")
-        except Exception as error:  # noqa: BLE001  one item's trouble is said, and the others are looked at
-            get_run_logger().exception("%s could not be looked at", item.key)
-            did.append(f"{item.key}: could not be looked at: {error!r}")
-    ended = await healing.let_orphans_end(root, active)
-    return [*did, *([f"{ended} suspended runs were let go"] if ended else [])]
+async def _boards(root: Services) -> list[str]:
+    return await each_project(root, poll_board) if root.settings.reconcile_plane_enabled else []
+
+
+async def _repositories(root: Services) -> list[str]:
+    return await each_project(root, poll_repository)
+
+
+async def _locks(root: Services) -> list[str]:
+    return [f"{project}: its merge lock was freed" for project in await free_leaked_locks(root)]
 
 
 async def _starts(root: Services) -> list[str]:
@@ -114,13 +121,8 @@ def _wake_heads(session: Session, root: Services) -> list[str]:
     """The first of each merge queue is woken while nobody who queues is at work."""
     now = root.now()
     owners = {owner.item_id for owner in leases.owners(session) if leases.lives(owner, now, root.alive)}
-    woken = []
-    for project in queue.projects(session):
-        if any(ticket.item_id in owners for ticket in queue.tickets(session, project)):
-            continue
-        if (key := queue.wake_head(session, project, now)) is not None:
-            woken.append(key)
-    return woken
+    idle = [project for project in queue.projects(session) if not owners & queue.queued(session, project)]
+    return [key for project in idle if (key := queue.wake_head(session, project, now)) is not None]
 
 
 async def _overdue(root: Services) -> list[str]:
@@ -130,10 +132,9 @@ async def _overdue(root: Services) -> list[str]:
 def _remind(session: Session, root: Services) -> list[str]:
     """Every wait has a deadline after which one message goes to a person."""
     now, reminded = root.now(), []
-    for wait in waits.open_waits(session):
-        if wait.deadline is None or now < wait.deadline or not waits.reminded(session, wait.id, now):
+    for wait, item in due.overdue(session, now, limit=REMINDERS):
+        if not waits.reminded(session, wait.id, now):
             continue
-        item = items.snapshot(items.lock(session, waits.item_of(session, wait)))
         since = f"{wait.since:%Y-%m-%d %H:%M} UTC"
         html = root.texts("overdue", key=item.key, title=item.title, since=since, sentence=wait.sentence)
         reactions.say(session, item.key, html, f"overdue:{wait.id}", now)
@@ -144,3 +145,19 @@ def _remind(session: Session, root: Services) -> list[str]:
 async def _letters(root: Services) -> list[str]:
     went = await deliver(root)
     return [f"{went} letters sent"] if went else []
+
+
+PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
+    stop_due,
+    heal_due,
+    _queues,
+    _signals,
+    _starts,
+    _overdue,
+    _letters,
+    _deliveries,
+    _boards,
+    _repositories,
+    _locks,
+)
+"""What a tick does, in this order: healing waits for no outside system but Prefect."""

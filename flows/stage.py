@@ -29,7 +29,7 @@ from pipeline.projects import Project
 from pipeline.stages import ROWS, Row, Stage
 from pipeline.store import items, outbox, reactions, waits
 from pipeline.store.leases import Lease
-from tasks import gates, healing, labels, ownership, people, prefect_api, production
+from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, production
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
@@ -71,6 +71,7 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     root = await services()
     run_id = str(runtime.flow_run.id)
     await healing.drain(root, work_item)  # what was said while another stage's run owned the item
+    await entrance.refresh(root, work_item)
     claimed = await _claim(root, work_item, stage, run_id)
     if isinstance(claimed, ownership.NotNow):
         get_run_logger().info(claimed.sentence)
@@ -216,6 +217,7 @@ WAITING: dict[WaitKind, str] = {
     WaitKind.DEPLOY: "its deploy",
     WaitKind.MONITOR: "the next look at production",
     WaitKind.BACK_OFF: "the next try",
+    WaitKind.FREEZE: "the thaw",
 }
 
 
@@ -284,6 +286,7 @@ def _wait(session: Session, root: Services, claimed: ownership.Claimed, run_id: 
         WaitKind.DEPLOY: settings.deploy_look_again_s,
         WaitKind.MONITOR: root.project(item.project).monitor_interval_s,
     }
+    patience = {WaitKind.FREEZE: settings.person_deadline_s}
     waits.begin(
         session,
         item,
@@ -293,7 +296,7 @@ def _wait(session: Session, root: Services, claimed: ownership.Claimed, run_id: 
         now=now,
         commit=wait.commit,
         flow_run_id=run_id,
-        deadline=now + timedelta(seconds=settings.ci_deadline_s),
+        deadline=now + timedelta(seconds=patience.get(wait.kind, settings.ci_deadline_s)),
         look_again_at=now + timedelta(seconds=look_again.get(wait.kind, settings.ci_look_again_s)),
     )
     outbox.status(session, item.key, now)

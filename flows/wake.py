@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from tasks import healing, prefect_api
+from tasks import healing
 from tasks.outbox import deliver
 from tasks.services import services
 
@@ -14,8 +14,7 @@ async def wake(work_item: str) -> State[None]:
     """Drain the item's signals in order and start what follows. Idempotent; harmless for an unknown item."""
     root = await services()
     followed = await healing.drain(root, work_item)
-    active = await prefect_api.active_stage_runs()
-    healed = await healing.heal(root, work_item, active)
+    healed = await healing.heal(root, work_item)
     await deliver(root, work_item)
     sentences = [*followed, *([healed] if healed else [])]
     return Completed(name="Woken" if sentences else "Nothing to do", message="; ".join(sentences) or "Nothing to do.")

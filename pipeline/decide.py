@@ -202,6 +202,8 @@ def _review(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> 
     if item.stage not in BRANCH_IS_JUDGED or item.landed is not None:
         return Ignore(f"{item.key} is at {item.stage}: there is nothing to take back.")
     who = payload.get("reviewer") or "A person"
+    if payload.get("official") is not True:
+        return Ignore(f"{who} requested changes, but that verdict is not official or stands no more.")
     return Back(Stage.DEVELOPMENT, f"{who} requested changes on the pull request.", spend=Role.DEVELOPER)
 
 
@@ -217,6 +219,8 @@ def _merged(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> 
 def _closed(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> Reaction:
     if item.landed is not None:
         return Ignore("Its change has landed.")
+    if item.pull_number is not None and payload.get("number", item.pull_number) != item.pull_number:
+        return Ignore(f"Pull request #{payload['number']} is not that of {item.key}.")
     who = payload.get("closed_by") or "Somebody"
     return HoldIt(f"{who} closed the pull request without merging it.", Hold.NEEDS_INPUT)
 

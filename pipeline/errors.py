@@ -38,12 +38,15 @@ class CouldNotRun(OrchError):
 class Unavailable(CouldNotRun):
     """An outside system was unreachable, overloaded or answered nonsense. Retrying later may help.
 
-    `retry_after` is in seconds where the system said how long to wait.
+    `status` and `path` tell which call; `retry_after` is in seconds where the system said how long to wait.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, path: str = "", retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.path = path
         self.retry_after = retry_after
 
 

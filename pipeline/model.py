@@ -31,6 +31,9 @@ class WaitKind(StrEnum):
     DEPLOY = "deploy"
     MONITOR = "monitor"
     BACK_OFF = "back-off"
+    DEPENDENCY = "dependency"
+    SERIAL = "serial"
+    FREEZE = "freeze"
 
     @property
     def human(self) -> bool:
@@ -59,6 +62,7 @@ class WorkItem:
     visits: Mapping[str, int]
     created_at: datetime
     entered_at: datetime
+    priority: str = "none"
     failures: int = 0
     not_before: datetime | None = None
     hold: Hold | None = None
@@ -272,6 +276,15 @@ class TrackerItem:
     state_id: str
     updated_at: datetime
     labels: tuple[str, ...] = ()
+    priority: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerLink:
+    """An issue that another one names in a relation; it may be of any project of the workspace."""
+
+    project_id: str
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,15 +325,75 @@ class CiStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull request. `head` is the forge's idea of its head commit."""
+    """A pull request of a branch of the repository itself. `head` is the forge's idea of its head commit.
+
+    `updated_at` is cut to whole seconds.
+    """
 
     number: int
     url: str
     open: bool
     merged: bool
+    branch: str
     head: str
     base: str
+    updated_at: datetime
     merge_commit: str | None = None
+    merged_by: str | None = None
+
+
+class ReviewKind(StrEnum):
+    """What a submitted review says."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    COMMENT = "comment"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A submitted review of a pull request; ids grow. `commit` is what was reviewed, `stale` tells that the head moved.
+
+    `official` is the forge's word for: of somebody whose verdict counts, and not superseded by a later one of theirs.
+    """
+
+    id: int
+    reviewer: str
+    kind: ReviewKind
+    commit: str
+    official: bool
+    stale: bool
+    dismissed: bool
+    submitted_at: datetime
+
+    @property
+    def rejects(self) -> bool:
+        """Whether changes are requested by a verdict that counts now."""
+        return self.kind is ReviewKind.REJECTED and self.official and not self.dismissed
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeComment:
+    """A comment on a pull request; `text` is the Markdown that was written."""
+
+    id: int
+    author: str
+    text: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook of the forge that is to tell Orch. `faults` say, as parts of a sentence, why it does not tell all."""
+
+    id: int
+    url: str
+    faults: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether it tells what Orch needs. Whether its secret is ours is never told: only a delivery shows that."""
+        return not self.faults
 
 
 # --- git and landing -------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import SecretStr
+
 from pipeline.model import (
     AgentJob,
     AgentOutcome,
@@ -16,6 +18,7 @@ from pipeline.model import (
     CiStatus,
     Conflict,
     CoverageRun,
+    ForgeComment,
     Hook,
     HookRun,
     Landed,
@@ -26,11 +29,14 @@ from pipeline.model import (
     Pull,
     Pushed,
     Rebased,
+    Review,
     Stand,
+    Subscription,
     TestRun,
     TrackerComment,
     TrackerItem,
     TrackerLabel,
+    TrackerLink,
     TrackerState,
 )
 from pipeline.projects import Project
@@ -57,6 +63,10 @@ class Tracker(Protocol):
 
     async def items(self, project: Project, *, changed_since: datetime | None = None) -> tuple[TrackerItem, ...]:
         """Issues of the project, latest change first; stops paging at the first one older than `changed_since`."""
+        ...
+
+    async def blockers(self, project: Project, item_id: str) -> tuple[TrackerLink, ...]:
+        """The issues that this one is blocked by."""
         ...
 
     async def create_item(self, project: Project, *, title: str, html: str) -> TrackerItem:
@@ -99,12 +109,44 @@ class Forge(Protocol):
         """A pull request as it is now."""
         ...
 
+    async def recent_pulls(self, project: Project, *, changed_since: datetime) -> tuple[Pull, ...]:
+        """Pull requests of the repository's own branches, open or not, that changed since then; latest change first."""
+        ...
+
+    async def reviews(self, project: Project, number: int) -> tuple[Review, ...]:
+        """Submitted reviews of a pull request, oldest first."""
+        ...
+
+    async def comments(self, project: Project, number: int) -> tuple[ForgeComment, ...]:
+        """Comments on a pull request, oldest first."""
+        ...
+
+    async def comment(self, project: Project, number: int, text: str) -> None:
+        """Write a comment on a pull request, unless one with this very text is there."""
+        ...
+
     async def combined_status(self, project: Project, commit: str) -> CiStatus:
         """What CI says about a commit."""
         ...
 
     async def branch_tip(self, project: Project, branch: str) -> str | None:
         """The branch's commit on the forge, None when there is no such branch."""
+        ...
+
+    async def delete_branch(self, project: Project, branch: str) -> None:
+        """Delete a task branch; nothing when there is none. Refuses the default branch without asking the forge."""
+        ...
+
+    async def file(self, project: Project, path: str, *, ref: str) -> bytes | None:
+        """A file as it is at a branch or commit, None when it is not there."""
+        ...
+
+    async def hook_state(self, project: Project, *, url: str) -> Subscription | None:
+        """The webhook that tells `url`, None when there is none."""
+        ...
+
+    async def ensure_hook(self, project: Project, *, url: str, secret: SecretStr) -> Subscription:
+        """Have exactly one webhook that tells `url` all that Orch needs, signed with `secret`."""
         ...
 
     async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
@@ -265,6 +307,10 @@ class Workspace(Protocol):
 
         Raises `CouldNotRun` when the command cannot be started; a time-out is a red run.
         """
+        ...
+
+    def export(self, commit: str, folder: str, into: Path) -> None:
+        """Write the regular files below `folder` of a commit into the directory `into`, where they keep their paths."""
         ...
 
     def remove(self, work_item: str) -> None:

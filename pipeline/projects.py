@@ -52,6 +52,12 @@ class Project(BaseModel):
         min_length=1, description="The project's tests as an argument list; no shell is involved."
     )
     test_timeout_s: float = Field(default=1800, gt=0, description="Seconds after which a test run counts as red.")
+    max_active_items: int = Field(
+        default=0,
+        ge=0,
+        description="How many items may be past analysis at a time; the others wait in order of arrival, urgent ones "
+        "first. 0: no limit.",
+    )
     ci: Literal["forge", "own"] = Field(
         default="forge",
         description="`forge`: development is left on the forge's combined commit status; `own`: on Orch's own test run.",

@@ -5,6 +5,7 @@ Read at the composition root only; everything else is given values. `docs/config
 
 import json
 import shlex
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
 from pipeline.projects import Registry, load_registry
-from pipeline.stages import Role
+from pipeline.stages import Role, Stage
 
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -84,6 +85,13 @@ class Settings(BaseSettings):
         ge=1,
         le=65535,
         description="Port of the Prefect server that Orch starts when PREFECT_API_URL is unset.",
+    )
+    operator_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bearer token of the receiver's operator endpoints; empty = they are switched off.",
+    )
+    inbox_retention_days: float = Field(
+        default=30, ge=0, description="Days that applied deliveries and their signals are kept; 0 = for ever."
     )
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Largest webhook body that is accepted.")
 
@@ -171,7 +179,47 @@ class Settings(BaseSettings):
         default=(30, 120, 600),
         description="Ages at which an unconsumed signal is announced again; at the last one the tick applies it itself.",
     )
+    task_deps_enabled: bool = Field(
+        default=True,
+        description="Off: no dependency holds an item back, and no call is made about any; those on record are kept.",
+    )
+    task_deps_source: Literal["plane", "db"] = Field(
+        default="plane",
+        description="Where dependencies come from: `plane` = the cards' `blocked by` relations and `orch depend`; "
+        "`db` = `orch depend` alone, without any call to Plane.",
+    )
+    stop_status_enabled: bool = Field(
+        default=True, description="Off: moving a card to Stop means nothing; `orch stop` still stops an item."
+    )
+    transition_lease_enabled: bool = Field(
+        default=True,
+        description="Off: a living run of an item keeps no other from starting; the later one takes the item over and "
+        "the earlier one's next write is refused. Stage writes stay compare-and-swap.",
+    )
     reconcile_enabled: bool = Field(default=True, description="Off: the scheduled tick does nothing at all.")
+    reconcile_plane_enabled: bool = Field(
+        default=True,
+        description="Off: the tick does not look through Plane for moves and answers that no webhook told.",
+    )
+    reconcile_skip_blocked_enabled: bool = Field(
+        default=True,
+        description="Off: the tick starts what is due without asking in which state its card stands. Items that Orch "
+        "itself holds are left alone all the same.",
+    )
+    reconcile_grace_analysis: Seconds = Field(
+        default=20, description="Seconds that an item may stand at analysis without a run before the tick starts one."
+    )
+    reconcile_grace_architecture: Seconds = Field(default=20, description="The same at architecture.")
+    reconcile_grace_development: Seconds = Field(default=20, description="The same at development.")
+    reconcile_grace_review: Seconds = Field(default=20, description="The same at review.")
+    reconcile_grace_testing: Seconds = Field(default=20, description="The same at testing.")
+    reconcile_grace_deploy_staging: Seconds = Field(default=20, description="The same at staging.")
+    reconcile_grace_deploy: Seconds = Field(default=20, description="The same at deploy.")
+    run_max_s: Seconds = Field(
+        default=14400,
+        description="Longest that one run may own an item, above the longest step there is; then it is killed and the "
+        "item taken from it.",
+    )
 
     @field_validator("agent_command", "agent_pass_env", "image_freshness_repos", "auto_label_repos", mode="before")
     @classmethod
@@ -193,6 +241,12 @@ class Settings(BaseSettings):
             raise ValueError("ORCH_LEASE_RENEW_S must be at most half of ORCH_LEASE_TTL_S")
         return self
 
+    @model_validator(mode="after")
+    def _a_run_may_outlast_its_agent(self) -> Self:
+        if self.run_max_s <= self.agent_timeout_s:
+            raise ValueError("ORCH_RUN_MAX_S must be above ORCH_AGENT_TIMEOUT_S, or working agents are killed")
+        return self
+
     @property
     def store_url(self) -> str:
         """The database to use: the configured one or the file in the state folder."""
@@ -210,6 +264,10 @@ class Settings(BaseSettings):
     def heeds_labels(self, repository: str) -> bool:
         """Whether labels may lift the human gates of this repository's items."""
         return self.auto_label_enabled and _among(repository, self.auto_label_repos)
+
+    def grace_of(self, stage: Stage) -> timedelta:
+        """How long an item may stand at `stage` without anybody working on it or waiting for anything."""
+        return timedelta(seconds=getattr(self, f"reconcile_grace_{stage.value}"))
 
     def retries_of(self, role: Role) -> int:
         """How many red answers `role` may get."""

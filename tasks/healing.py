@@ -1,23 +1,24 @@
 """What an item needs so that it goes on: found from the store and Prefect's word, done at once, harmless when repeated."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.errors import LeaseLost, StaleWrite
-from pipeline.model import Hold, Wait, WaitKind, WorkItem
-from pipeline.store import inbox, items, leases, outbox, queue, reactions, waits
-from tasks import people, prefect_api
+from pipeline.errors import OrchError
+from pipeline.gates.ci_green import GATE as CI_GREEN
+from pipeline.model import Answer, Hold, Wait, WaitKind, WorkItem
+from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
+from pipeline.store.due import Standing
+from tasks import entrance, gates, people, prefect_api, reviews
+from tasks.ownership import end_process
 from tasks.services import Services
 
 log = logging.getLogger("orch.healing")
-
-ENTERED_GRACE = timedelta(seconds=20)
-"""How long an announced stage may take to get a run before it is started without an event."""
 
 CANNOT_BE_RESUMED = timedelta(seconds=10)
 """How long a due resume may be refused before its run is given up and started anew."""
@@ -31,8 +32,9 @@ async def drain(root: Services, key: str) -> list[str]:
     followed: list[str] = []
     for stored in await root.store.aread(inbox.unconsumed, key):
         try:
-            consequence = await root.store.awrite(reactions.apply, stored, root.now(), root.texts)
-        except (StaleWrite, LeaseLost) as error:
+            whole = await reviews.completed(root, stored)
+            consequence = await root.store.awrite(reactions.apply, whole, root.now(), root.texts)
+        except OrchError as error:
             log.info("%s: %s waits: %s", key, stored.signal, error)
             continue
         if consequence is not None:
@@ -40,44 +42,80 @@ async def drain(root: Services, key: str) -> list[str]:
     return followed
 
 
-async def heal(root: Services, key: str, active: Iterable[FlowRun]) -> str | None:
-    """Start or resume what the item needs; one sentence, or None when it needs nothing."""
-    found = await root.store.aread(_standing, key)
-    if found is None:
+async def heal(root: Services, key: str) -> str | None:
+    """Start or resume what one item needs, now; one sentence, or None when it needs nothing."""
+    found = await root.store.aread(due.standing, key)
+    return await heal_one(root, found, await observe([found])) if found is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What Prefect says, asked once for all items: runs that begin or go on, and the runs that items name, by id."""
+
+    begun: Mapping[str, Sequence[FlowRun]]
+    named: Mapping[str, FlowRun]
+    crowded: bool = False
+
+
+async def observe(found: Iterable[Standing]) -> Observed:
+    """Ask Prefect about items: the number of calls does not depend on how many there are up to 200."""
+    named = {one.owner.flow_run_id for one in found if one.owner is not None}
+    named |= {one.wait.flow_run_id for one in found if one.wait is not None and one.wait.flow_run_id is not None}
+    begun, crowded = await prefect_api.begun_stage_runs()
+    by_item: dict[str, list[FlowRun]] = {}
+    for run in begun:
+        by_item.setdefault(str(run.parameters.get("work_item")), []).append(run)
+    return Observed(by_item, await prefect_api.states_of(named), crowded)
+
+
+Guard = Callable[[WorkItem], Awaitable[str | None]]
+"""Why an item is to be left alone although something is due; None when it is not."""
+
+
+async def nothing_in_the_way(_item: WorkItem) -> None:
+    """The guard of whoever was told to look at the item."""
+
+
+async def heal_one(root: Services, found: Standing, seen: Observed, guard: Guard = nothing_in_the_way) -> str | None:
+    """Start or resume what an item needs; one sentence, or None when it needs nothing or is left alone."""
+    item, wait, owner = found.item, found.wait, found.owner
+    if decide.held_because(item) is not None or await root.store.aread(crashes.broken, item.project) is not None:
         return None
-    item, wait, owner = found
-    if decide.held_because(item) is not None:
-        return None
-    runs = [run for run in active if run.parameters.get("work_item") == key]
     if owner is not None:
-        if leases.lives(owner, root.now(), root.alive):
+        if leases.lives(owner, root.now(), root.alive) and not _overstayed(root, owner):
             return None
-        return await _bury(root, item, owner)
+        return await _bury(root, item, owner, seen, guard)
     if wait is not None and wait.kind.human:
-        return await _people(root, item, wait)
-    return await _machine(root, item, wait, runs)
+        return await _people(root, item, wait, seen, guard)
+    return await _machine(root, item, wait, seen, guard)
 
 
-def _standing(session: Session, key: str) -> tuple[WorkItem, Wait | None, leases.Owner | None] | None:
-    item = items.find(session, key)
-    return (item, waits.open_wait(session, item.id), leases.owner(session, item.id)) if item else None
+async def _bury(root: Services, item: WorkItem, owner: leases.Owner, seen: Observed, guard: Guard) -> str | None:
+    """The owner is dead, stuck or has overstayed: end it, tell Prefect, free the item, and go on after its pause.
 
-
-async def _bury(root: Services, item: WorkItem, owner: leases.Owner) -> str | None:
-    """The owner is dead: tell Prefect, free the item, and go on when its pause is over.
-
-    A run that a person cancelled in Prefect stays cancelled: the item is held.
+    One on another host cannot be ended from here; without the lease its next write is refused, and it stops. A run that
+    a person cancelled in Prefect stays cancelled: the item is held.
     """
-    run = (await prefect_api.states_of([owner.flow_run_id])).get(owner.flow_run_id)
+    run = seen.named.get(owner.flow_run_id)
     if run is not None and run.state_type in (StateType.CANCELLED, StateType.CANCELLING):
         await root.store.awrite(_cancelled_by_hand, item, owner, root)
         return "its run was cancelled in Prefect"
+    end_process(root, owner.process)
     if run is not None and run.state_type in (StateType.RUNNING, StateType.PENDING):
         await prefect_api.crashed(owner.flow_run_id, "Its process is gone.")
-    await root.store.awrite(leases.release, item.id, owner.token)
+    await root.store.awrite(_reclaim, owner)
     if item.not_before is not None and root.now() < item.not_before:
         return f"its run died; not before {item.not_before:%H:%M:%S}"
-    return await _enter(item, "its run had died")
+    return await _enter(root, item, "its run had died", guard)
+
+
+def _overstayed(root: Services, owner: leases.Owner) -> bool:
+    return root.now() - owner.acquired_at > timedelta(seconds=root.settings.run_max_s)
+
+
+def _reclaim(session: Session, owner: leases.Owner) -> None:
+    if leases.release(session, owner.item_id, owner.token):
+        counters.count(session, counters.RECLAIMED)
 
 
 def _cancelled_by_hand(session: Session, item: WorkItem, owner: leases.Owner, root: Services) -> None:
@@ -85,34 +123,33 @@ def _cancelled_by_hand(session: Session, item: WorkItem, owner: leases.Owner, ro
     reactions.hold(session, item, Hold.BLOCKED, "Its run was cancelled in Prefect.", root.now(), root.texts)
 
 
-async def _people(root: Services, item: WorkItem, wait: Wait) -> str | None:
+async def _people(root: Services, item: WorkItem, wait: Wait, seen: Observed, guard: Guard) -> str | None:
     """A run that waits for a person: resumed when the decision is there, replaced when it cannot go on."""
-    run_id = wait.flow_run_id or ""
-    run = (await prefect_api.states_of([run_id])).get(run_id) if run_id else None
+    run = seen.named.get(wait.flow_run_id or "")
     if run is None or run.state_type in (StateType.COMPLETED, StateType.CRASHED, StateType.FAILED):
-        return await _anew(root, item, "its waiting run is gone")
+        return await _anew(root, item, "its waiting run is gone", guard)
     if run.state_type in (StateType.CANCELLED, StateType.CANCELLING):
         await root.store.awrite(
             reactions.hold, item, Hold.BLOCKED, "Its run was cancelled in Prefect.", root.now(), root.texts
         )
         return "its waiting run was cancelled in Prefect"
     if run.state_type is not StateType.PAUSED:
-        return await _stuck(root, item, run)
+        return await _stuck(root, item, run, guard)
     if not await root.store.aread(people.already_decided, item, wait):
         return None
-    return await _resume(root, item, wait)
+    return await _resume(root, item, wait, guard)
 
 
-async def _stuck(root: Services, item: WorkItem, run: FlowRun) -> str | None:
+async def _stuck(root: Services, item: WorkItem, run: FlowRun, guard: Guard) -> str | None:
     """A resumed run that holds no lease: on its way, or dead if that takes too long."""
     since = run.state.timestamp if run.state else root.now()
     if run.state_type is StateType.SCHEDULED or root.now() - since < PENDING_GRACE:
         return None
     await prefect_api.crashed(str(run.id), "Its process is gone.")
-    return await _anew(root, item, "its resumed run had died")
+    return await _anew(root, item, "its resumed run had died", guard)
 
 
-async def _resume(root: Services, item: WorkItem, wait: Wait) -> str | None:
+async def _resume(root: Services, item: WorkItem, wait: Wait, guard: Guard) -> str | None:
     await root.store.awrite(waits.request_wake, item.id, root.now())
     answer = await prefect_api.resume(wait.flow_run_id or "")
     if isinstance(answer, prefect_api.Resumed):
@@ -120,25 +157,31 @@ async def _resume(root: Services, item: WorkItem, wait: Wait) -> str | None:
     since = wait.wake_requested_at
     if answer.ended or (since is not None and root.now() - since > CANNOT_BE_RESUMED):
         await prefect_api.cancel(wait.flow_run_id or "", f"It could not be resumed: {answer.reason}")
-        return await _anew(root, item, f"its run could not be resumed ({answer.reason})")
+        return await _anew(root, item, f"its run could not be resumed ({answer.reason})", guard)
     return f"could not be resumed yet: {answer.reason}"
 
 
-async def _machine(root: Services, item: WorkItem, wait: Wait | None, runs: list[FlowRun]) -> str | None:
+async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Observed, guard: Guard) -> str | None:
     """No owner and no person to wait for: a run is due unless one is on its way or it is too early."""
     now = root.now()
     if item.not_before is not None and now < item.not_before:
         return None
     if wait is not None and not await _due(root, item, wait, now):
         return None
-    if any(_on_its_way(run, now) for run in runs):
+    if seen.crowded or any(_on_its_way(run, now) for run in seen.begun.get(item.key, ())):
         return None
-    if wait is None and not item.failures and now - item.entered_at < ENTERED_GRACE:
+    if wait is None and not item.failures and now - item.entered_at < root.settings.grace_of(item.stage):
         return None
-    return await _enter(item, f"looking again at {wait.kind}" if wait else "no run was on its way")
+    return await _enter(root, item, f"looking again at {wait.kind}" if wait else "no run was on its way", guard)
 
 
 async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
+    if wait.kind is WaitKind.CI and root.project(item.project).ci == "forge":
+        return await _ci_has_spoken(root, item, wait, now)
+    if wait.kind in (WaitKind.DEPENDENCY, WaitKind.SERIAL):
+        return await entrance.opens(root, item, wait)
+    if wait.kind is WaitKind.FREEZE:
+        return await root.store.aread(freezes.in_the_way, item.project) is None
     if wait.kind is WaitKind.MERGE_TURN:
         tickets = await root.store.aread(queue.tickets, item.project)
         mine = next((ticket for ticket in tickets if ticket.item_id == item.id), None)
@@ -149,6 +192,17 @@ async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> boo
     return wait.look_again_at is not None and now >= wait.look_again_at
 
 
+async def _ci_has_spoken(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
+    """Look at the gate without a run, for it is one cheap question; while it is pending nothing follows."""
+    if wait.look_again_at is None or now < wait.look_again_at:
+        return False
+    result = await gates.answer(root, item, root.project(item.project), CI_GREEN.name, None)
+    if result.answer is not Answer.PENDING:
+        return True
+    await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)
+    return False
+
+
 def _on_its_way(run: FlowRun, now: datetime) -> bool:
     """Whether a run will get to the item by itself: scheduled, or begun a moment ago."""
     if run.state_type is StateType.SCHEDULED:
@@ -157,12 +211,26 @@ def _on_its_way(run: FlowRun, now: datetime) -> bool:
     return run.state_type in (StateType.PENDING, StateType.RUNNING) and now - since < PENDING_GRACE
 
 
-async def _anew(root: Services, item: WorkItem, why: str) -> str:
+async def _anew(root: Services, item: WorkItem, why: str, guard: Guard) -> str | None:
+    """The run that the item waited in cannot go on: its wait is closed, and another run asks again."""
+    if await _left_alone(item, guard):
+        return None
     await root.store.awrite(waits.close, item.id, why, root.now())
-    return await _enter(item, why)
+    return await _start(root, item, why)
 
 
-async def _enter(item: WorkItem, why: str) -> str:
+async def _enter(root: Services, item: WorkItem, why: str, guard: Guard) -> str | None:
+    return None if await _left_alone(item, guard) else await _start(root, item, why)
+
+
+async def _left_alone(item: WorkItem, guard: Guard) -> bool:
+    kept = await guard(item)
+    if kept is not None:
+        log.info("%s is left alone: %s", item.key, kept)
+    return kept is not None
+
+
+async def _start(root: Services, item: WorkItem, why: str) -> str:
     """Start the stage without an event: events are hints, this is the net below them."""
     await prefect_api.start(
         item.stage.value,
@@ -170,21 +238,8 @@ async def _enter(item: WorkItem, why: str) -> str:
         name=f"{item.key} · {item.stage}",
         tags=[f"item:{item.key}", f"project:{item.project}"],
     )
+    await root.store.awrite(counters.count, counters.STARTED)
     return f"started {item.stage} again: {why}"
-
-
-async def let_orphans_end(root: Services, active: Iterable[FlowRun]) -> int:
-    """Resume suspended runs that nothing waits in any more, so that they see it and end; how many."""
-    wanted = {wait.flow_run_id for wait in await root.store.aread(waits.open_waits)}
-    orphans = [run for run in active if run.state_type is StateType.PAUSED and str(run.id) not in wanted]
-    ended = 0
-    for run in orphans:
-        if run.state is not None and root.now() - run.state.timestamp < CANNOT_BE_RESUMED:
-            continue
-        if not isinstance(await prefect_api.resume(str(run.id)), prefect_api.Resumed):
-            await prefect_api.cancel(str(run.id), "Nothing waits in this run any more.")
-        ended += 1
-    return ended
 
 
 async def publish_again(root: Services) -> list[str]:

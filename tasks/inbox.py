@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from pipeline.errors import OrchError, Unavailable
-from pipeline.model import Delivery, InboundSignal, StateChange, WorkItem
+from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
-from pipeline.stages import Status
+from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
-from pipeline.store import inbox, items, outbox, reactions, waits
-from pipeline.store.tables import WorkItemRow
+from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
+from tasks.hearing import polled_before
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -119,14 +119,30 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     project = _project(root, entry.project_ref)
     if project is None:
         return "", f"no project is {entry.project_ref}"
+    if polled_before(session, project, entry):
+        return "", "found by polling before"
+    return _follow(session, root, project, number, entry, own)
+
+
+def _follow(
+    session: Session, root: Services, project: Project, number: int | None, entry: InboundSignal, own: Own
+) -> tuple[str, str]:
     if entry.signal is not Signal.CI_FINISHED and _ours(entry, own):
         return "", "our own change"
+    if (base := entry.payload.get("base", project.default_branch)) != project.default_branch:
+        return "", f"its pull request wants into {base}"
     key = _item_key(session, project, entry)
+    if key is not None and entry.state is not None:
+        dependencies.tracker_moved(session, key, entry.state.state_group, root.now())
     signal = entry.signal or _meaning(session, root, project, entry.state, key)
+    if signal is Signal.STOP_REQUESTED and not root.settings.stop_status_enabled:
+        return "", "ORCH_STOP_STATUS_ENABLED is off"
     if signal is None:
         return "", f"state {entry.state.state_name if entry.state else ''} asks for nothing"
     if key is None:
         return "", f"{entry.item_ref} is no work item's"
+    if signal is Signal.ANSWER_GIVEN and inbox.comment_heard(session, key, str(entry.payload.get("comment_id"))):
+        return "", "that comment was heard before"
     now = root.now()
     stored = inbox.signal(
         session,
@@ -142,6 +158,14 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     if consequence is None and outbox.event(session, signal.event, key, now):
         inbox.published(session, stored.id, now)
     return key, consequence or str(signal)
+
+
+def replay(session: Session, root: Services, project: Project, entry: InboundSignal, own: Own) -> tuple[str, str]:
+    """Store and apply what polling has found and no webhook has told, as if one had; (item key, sentence).
+
+    The key is empty where nothing follows. Raises `NotYet` when the project's states are not known.
+    """
+    return _follow(session, root, project, None, entry, own)
 
 
 def _ours(entry: InboundSignal, own: Own) -> bool:
@@ -177,29 +201,35 @@ def _project(root: Services, ref: str) -> Project | None:
 def _item_key(session: Session, project: Project, entry: InboundSignal) -> str | None:
     """The key of the item that an entry is about, from what the entry and the store tell."""
     if entry.item_ref.startswith("sha:"):
-        item = items.by_commit(session, project.key, entry.item_ref.removeprefix("sha:"))
-        return item.key if item else _by_branches(session, project, entry.payload)
+        return _of_commit(session, project, entry.item_ref.removeprefix("sha:"), entry.payload.get("branches"))
     sequence = entry.payload.get("sequence_id")
     if isinstance(sequence, int):
         return project.work_item_key(sequence)
     item = items.by_branch(session, project.key, entry.item_ref)
-    return item.key if item else _by_tracker_id(session, project, entry.item_ref)
+    item = item or items.by_tracker_id(session, project.key, entry.item_ref)
+    return item.key if item else None
 
 
-def _by_branches(session: Session, project: Project, payload: Mapping[str, Any]) -> str | None:
-    names = payload.get("branches")
-    found: list[WorkItem | None] = [
-        items.by_branch(session, project.key, str(name)) for name in (names if isinstance(names, list | tuple) else ())
+def _of_commit(session: Session, project: Project, commit: str, branches: object) -> str | None:
+    """The item of a commit status: by its commit, else by the branches that Gitea names, else the only candidate."""
+    if (item := items.by_commit(session, project.key, commit)) is not None:
+        return item.key
+    if isinstance(branches, list | tuple) and branches:
+        found = [items.by_branch(session, project.key, str(name)) for name in branches]
+        return next((item.key for item in found if item), None)
+    return _only_in_development(session, project, commit)
+
+
+def _only_in_development(session: Session, project: Project, commit: str) -> str | None:
+    """The one item of the project that CI may be about; with several a guess would be as good as another."""
+    found = [
+        item.key
+        for item in items.live(session)
+        if item.project == project.key and item.stage is Stage.DEVELOPMENT and item.hold is None
     ]
-    return next((item.key for item in found if item), None)
-
-
-def _by_tracker_id(session: Session, project: Project, tracker_id: str) -> str | None:
-    return session.exec(
-        select(WorkItemRow.key)
-        .where(WorkItemRow.project == project.key, WorkItemRow.tracker_id == tracker_id)
-        .order_by(col(WorkItemRow.id).desc())
-    ).first()
+    if len(found) > 1:
+        log.info("a status of %s in %s is left alone: %s are all in development", commit, project.key, ", ".join(found))
+    return found[0] if len(found) == 1 else None
 
 
 def _inbound(entry: Mapping[str, Any]) -> InboundSignal:

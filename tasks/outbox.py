@@ -10,7 +10,7 @@ from pipeline import states
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.model import Wait, WorkItem
 from pipeline.stages import Status
-from pipeline.store import items, outbox, waits
+from pipeline.store import items, outbox, sightings, waits
 from pipeline.store.outbox import Kind, Letter
 from tasks import prefect_api
 from tasks.services import Services
@@ -106,7 +106,7 @@ async def _show(root: Services, item: WorkItem, wait: Wait | None) -> None:
         if not states.may_overwrite(current, item, wanted):
             return
         await root.tracker.set_state(project, item.tracker_id, target)
-    await root.store.awrite(_shown, item.id, known.status(target))
+    await root.store.awrite(_shown, item, known.status(target), target)
 
 
 async def _show_refused(root: Services, letter: Letter) -> None:
@@ -120,10 +120,12 @@ async def _show_refused(root: Services, letter: Letter) -> None:
     await root.tracker.set_state(project, str(letter.payload["refused"]), target)
 
 
-def _shown(session: Session, item_id: int, status: object) -> None:
-    row = items.lock(session, item_id)
+def _shown(session: Session, item: WorkItem, status: object, state_id: str) -> None:
+    """Note what the card shows, and that it is our own doing."""
+    row = items.lock(session, item.id)
     row.shown = str(status) if status is not None else None
     session.add(row)
+    sightings.stands(session, sightings.board(item.project), item.tracker_id, state_id, changed_at=None)
 
 
 _SENDERS = {Kind.EVENT: _event, Kind.COMMENT: _comment, Kind.MESSAGE: _message, Kind.STATUS: _status}

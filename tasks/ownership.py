@@ -4,9 +4,11 @@ Failures are counted at entry: a run that ends in order takes its count back, so
 itself, whatever killed it.
 """
 
+import contextlib
 import logging
 import os
 import secrets
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +21,13 @@ from pipeline import decide
 from pipeline.clients.process import identity
 from pipeline.errors import LeaseLost
 from pipeline.messages import Texts
-from pipeline.model import Hold, ProcessIdentity, WorkItem
+from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
+from pipeline.outcomes import Block, WaitFor
 from pipeline.stages import Stage
-from pipeline.store import drains, items, leases, reactions
+from pipeline.store import admission, crashes, drains, items, leases, reactions, waits
 from pipeline.store.engine import Store
-from pipeline.store.leases import Alive, Lease, Owner
+from pipeline.store.leases import Lease, Owner
+from tasks import entrance
 from tasks.services import Services
 
 log = logging.getLogger("orch.ownership")
@@ -48,36 +52,15 @@ class Claimed:
 
 def claim(root: Services, key: str, stage: Stage, run_id: str) -> Claimed | NotNow:
     """Take the item for this stage, or say why not. Blocks on the database: call it from a thread."""
-    settings = root.settings
     return root.store.write(
-        _claim,
-        key,
-        stage,
-        run_id=run_id,
-        token=secrets.token_hex(8),
-        process=identity(os.getpid()),
-        now=root.now(),
-        ttl=settings.lease_ttl_s,
-        backoff=settings.crash_backoff_s,
-        alive=root.alive,
-        texts=root.texts,
+        _claim, root, key, stage, run_id=run_id, token=secrets.token_hex(8), process=identity(os.getpid())
     )
 
 
 def _claim(
-    session: Session,
-    key: str,
-    stage: Stage,
-    *,
-    run_id: str,
-    token: str,
-    process: ProcessIdentity,
-    now: datetime,
-    ttl: float,
-    backoff: tuple[float, ...],
-    alive: Alive,
-    texts: Texts,
+    session: Session, root: Services, key: str, stage: Stage, *, run_id: str, token: str, process: ProcessIdentity
 ) -> Claimed | NotNow:
+    now = root.now()
     item = items.latest(session, key)
     if item is None:
         return NotNow("No such work item", f"There is no work item {key}; move its card to To Analyse to start it.")
@@ -87,9 +70,13 @@ def _claim(
         return NotNow("Held", held)
     if (draining := drains.in_the_way(session, key, now)) is not None:
         return NotNow("Draining", draining)
+    if (broken := crashes.broken(session, item.project)) is not None:
+        return NotNow("Frozen", f"{broken.sentence}; `orch thaw {item.project}` lets it go on.")
+    alive = root.alive if root.settings.transition_lease_enabled else _nobody_lives
     lease = leases.claim(
-        session, item.id, flow_run_id=run_id, stage=stage, token=token, process=process, now=now, ttl=ttl, alive=alive
-    )
+        session, item.id, flow_run_id=run_id, stage=stage, token=token, process=process, now=now,
+        ttl=root.settings.lease_ttl_s, alive=alive,
+    )  # fmt: skip
     if isinstance(lease, Owner):
         return NotNow("Owned by another run", f"Run {lease.flow_run_id} works on {key} already.", lease.flow_run_id)
     if item.not_before is not None and now < item.not_before:
@@ -97,7 +84,41 @@ def _claim(
         return NotNow(
             "Backing off", f"{key} crashed {item.failures} times at {stage}; not before {item.not_before:%H:%M:%S}."
         )
-    return _enter(session, item, lease, now, backoff, texts)
+    by = entrance.rules(root, item.project)
+    kept = admission.admit(session, item, limit=by.limit, sources=by.sources, now=now)
+    if kept is not None:
+        leases.release(session, item.id, lease.token)
+        return _keep_out(session, root, item, kept, run_id)
+    return _enter(session, item, lease, now, root.settings.crash_backoff_s, root.texts)
+
+
+def _nobody_lives(_process: ProcessIdentity) -> bool:
+    """With ownership switched off every lease may be taken over; its owner's next write finds out."""
+    return False
+
+
+def _keep_out(session: Session, root: Services, item: WorkItem, kept: WaitFor | Block, run_id: str) -> NotNow:
+    """Write down what the item waits for; the run ends, and the event that ends the wait starts another."""
+    now, settings = root.now(), root.settings
+    if isinstance(kept, Block):
+        reactions.hold(session, item, Hold.BLOCKED, kept.why, now, root.texts)
+        return NotNow("Blocked", kept.why)
+    waits.begin(
+        session,
+        item,
+        kept.kind,
+        key=f"{kept.kind}-{item.id}-{item.version}-{run_id}",
+        sentence=kept.sentence,
+        now=now,
+        flow_run_id=run_id,
+        deadline=now + timedelta(seconds=settings.person_deadline_s),
+        look_again_at=now + timedelta(seconds=settings.ci_look_again_s),
+    )
+    return NotNow(f"Waiting for {KEPT_OUT[kept.kind]}", kept.sentence)
+
+
+KEPT_OUT = {WaitKind.DEPENDENCY: "what it depends on", WaitKind.SERIAL: "a place in its project"}
+"""What an item waits for that may not enter its stage yet, as Prefect's state is named."""
 
 
 def _enter(
@@ -111,11 +132,21 @@ def _enter(
     if item.failures:
         html = texts("recovered", key=item.key, title=item.title, stage=item.stage)
         reactions.say(session, item.key, html, f"recovered:{item.id}:{item.version}:{item.failures}", now)
+        if crashes.count(session, item, now):
+            return _broken(session, item, lease, now, texts)
     pause = backoff[min(item.failures, len(backoff) - 1)] if backoff else 0
     entered = items.update(
         session, item, lease.token, now, failures=item.failures + 1, not_before=now + timedelta(seconds=pause)
     )
     return Claimed(entered, lease)
+
+
+def _broken(session: Session, item: WorkItem, lease: Lease, now: datetime, texts: Texts) -> NotNow:
+    """The project's breaker has opened by this item's death: nothing of it starts until a person thaws it."""
+    leases.release(session, item.id, lease.token)
+    html = texts("project_frozen", project=item.project, key=item.key, title=item.title)
+    reactions.say(session, item.key, html, f"frozen:{item.project}:{now.isoformat()}", now)
+    return NotNow("Frozen", f"The runs of {item.project} die again and again; it is frozen until a person thaws it.")
 
 
 def release(store: Store, claimed: Claimed, now: datetime, *, in_order: bool) -> None:
@@ -152,3 +183,10 @@ def renewed(root: Services, lease: Lease) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def end_process(root: Services, process: ProcessIdentity) -> None:
+    """End the one process of a run at once, if it lives on this host: the store needs no good-bye. Idempotent."""
+    if root.alive(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pgid, signal.SIGKILL)

@@ -7,7 +7,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from prefect import runtime
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -17,6 +19,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Crashed, Scheduled
@@ -27,6 +30,14 @@ from pipeline.stages import Stage
 
 STAGE_TAG = "orch-stage"
 EVENT_TIMEOUT_S = 10
+
+PAGE = 200
+"""Prefect's largest page of runs."""
+
+CROWD = 5
+"""Pages of runs on their way that are looked at; beyond them nothing is started besides."""
+
+BEGUN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +90,25 @@ async def start(
 ) -> UUID:
     """Create a run of deployment `flow/flow`, due now or `at`. Not idempotent, and harmless when repeated: flows are."""
     async with get_client() as client:
-        deployment = await client.read_deployment_by_name(f"{flow}/{flow}")
         run = await client.create_flow_run_from_deployment(
-            deployment.id,
+            await _deployment(client, flow),
             parameters=dict(parameters),
             name=name,
             tags=list(tags),
             state=None if at is None else Scheduled(scheduled_time=at),
         )
         return run.id
+
+
+async def _deployment(client: PrefectClient, flow: str) -> UUID:
+    """The deployment's id, asked for once in the life of a run."""
+    where = (str(client.api_url), runtime.flow_run.id, flow)
+    if where not in _deployments:
+        _deployments[where] = (await client.read_deployment_by_name(f"{flow}/{flow}")).id
+    return _deployments[where]
+
+
+_deployments: dict[tuple[str, str | None, str], UUID] = {}
 
 
 async def resume(run_id: str) -> Resumed | NotResumed:
@@ -117,25 +138,46 @@ async def rename(run_id: str, *, name: str, tags: Iterable[str]) -> None:
 
 
 async def states_of(run_ids: Iterable[str]) -> dict[str, FlowRun]:
-    """Runs by id, in one call; those that do not exist are left out."""
-    ids = [UUID(run_id) for run_id in run_ids]
+    """Runs by id, in one call for every 200 of them; those that do not exist are left out."""
+    ids = sorted({UUID(run_id) for run_id in run_ids})
+    found: dict[str, FlowRun] = {}
     if not ids:
-        return {}
+        return found
     async with get_client() as client:
-        runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)), limit=200)
-    return {str(run.id): run for run in runs}
+        for start in range(0, len(ids), PAGE):
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=ids[start : start + PAGE]))
+            found |= {str(run.id): run for run in await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE)}
+    return found
 
 
 async def active_stage_runs() -> list[FlowRun]:
     """Stage runs that are scheduled, pending, running or suspended, in one call a page."""
-    wanted = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+    return (await _listed([*BEGUN, StateType.PAUSED], pages=None))[0]
+
+
+async def begun_stage_runs() -> tuple[list[FlowRun], bool]:
+    """Stage runs that are scheduled, pending or running, and whether there are more than are listed.
+
+    At most `CROWD` calls: with that many on their way nobody needs to start another.
+    """
+    return await _listed(BEGUN, pages=CROWD)
+
+
+async def suspended_stage_runs(page: int) -> list[FlowRun]:
+    """One page of the suspended stage runs, in the order of their ids; empty behind the last."""
+    async with get_client() as client:
+        return await _page(client, [StateType.PAUSED], offset=page * PAGE)
+
+
+async def _listed(wanted: list[StateType], *, pages: int | None) -> tuple[list[FlowRun], bool]:
     found: list[FlowRun] = []
     async with get_client() as client:
-        while True:
+        while pages is None or len(found) < pages * PAGE:
             page = await _page(client, wanted, offset=len(found))
             found += page
-            if len(page) < 200:
-                return found
+            if len(page) < PAGE:
+                return found, False
+    return found, True
 
 
 async def _page(client: PrefectClient, wanted: list[StateType], *, offset: int) -> list[FlowRun]:
@@ -144,9 +186,26 @@ async def _page(client: PrefectClient, wanted: list[StateType], *, offset: int) 
             tags=FlowRunFilterTags(all_=[STAGE_TAG]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=wanted)),
         ),
-        limit=200,
+        sort=FlowRunSort.ID_DESC,
+        limit=PAGE,
         offset=offset,
     )
+
+
+async def held_limits() -> frozenset[str]:
+    """Names of the global concurrency limits of which a slot is taken. Who holds it Prefect does not tell."""
+    async with get_client() as client:
+        limits = await client.read_global_concurrency_limits(limit=PAGE)
+    return frozenset(limit.name for limit in limits if limit.active_slots > 0)
+
+
+async def free_limit(name: str) -> None:
+    """Give back every slot of a global concurrency limit; nothing when it is gone. Idempotent."""
+    async with get_client() as client:
+        try:
+            await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+        except ObjectNotFound:
+            return
 
 
 async def cancel(run_id: str, message: str) -> None:

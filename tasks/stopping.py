@@ -1,19 +1,18 @@
 """The steps of STOP: processes first, then Prefect's runs, then the item, then its worktree."""
 
 import asyncio
-import contextlib
 import os
 import secrets
-import signal
 
 from prefect import runtime, task
 from sqlmodel import Session
 
 from pipeline.clients.process import identity, kill_group
-from pipeline.model import ProcessIdentity, WorkItem
+from pipeline.model import WorkItem
 from pipeline.stages import Stage
 from pipeline.store import evidence, items, journal, leases, outbox, reactions
 from tasks import prefect_api, reverting
+from tasks.ownership import end_process
 from tasks.services import Services
 from tasks.steps import STEP, subject
 
@@ -64,15 +63,8 @@ async def end_runs(key: str) -> int:
         await prefect_api.cancel(str(run.id), f"{key} was stopped.")
     owner = await root.store.aread(leases.owner, item.id)
     if owner is not None:
-        _kill(root, owner.process)
+        end_process(root, owner.process)
     return len(runs)
-
-
-def _kill(root: Services, process: ProcessIdentity) -> None:
-    """End the one process of a run at once: its agent is gone already, and the store needs no good-bye."""
-    if root.alive(process):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pgid, signal.SIGKILL)
 
 
 async def cancel_item(root: Services, item: WorkItem) -> bool:

@@ -167,9 +167,9 @@ class GiteaApi(GiteaEdge):
     async def _combined_status(self, call: Call) -> Response:
         repository = self.repository(call)
         sha = await self.commit_of(repository, call.param("ref"))
-        body = self.gitea.payloads.combined_status(repository, sha)
-        headers = {"X-Total-Count": str(body["total_count"])} if body["total_count"] else {}
-        return GiteaJson(body, headers=headers)
+        latest = self.gitea.payloads.latest_statuses(repository, sha)
+        body = self.gitea.payloads.combined_status(repository, latest[page_of(call)])
+        return GiteaJson(body, headers={"X-Total-Count": str(len(latest))} if latest else {})
 
     async def _statuses(self, call: Call) -> Response:
         repository = self.repository(call)
@@ -229,11 +229,16 @@ def token_of(request: Request) -> str:
     return name if password in ("", "x-oauth-basic") else password
 
 
-def paged(call: Call, bodies: list[Json]) -> Response:
-    """One page of a list, with the total in a header."""
+def page_of(call: Call) -> slice:
+    """Where the page that is asked for lies in its list."""
     limit = min(int(call.query("limit") or PAGE), PAGE)
     start = (max(int(call.query("page") or 1), 1) - 1) * limit
-    return GiteaJson(bodies[start : start + limit], headers={"X-Total-Count": str(len(bodies))})
+    return slice(start, start + limit)
+
+
+def paged(call: Call, bodies: list[Json]) -> Response:
+    """One page of a list, with the total in a header."""
+    return GiteaJson(bodies[page_of(call)], headers={"X-Total-Count": str(len(bodies))})
 
 
 async def _fields(request: Request) -> Json:

@@ -9,6 +9,7 @@ from deployments.sandbox.core import Core
 from deployments.sandbox.git import git_bytes
 from deployments.sandbox.gitea import Gitea, GiteaError, missing
 from deployments.sandbox.gitea_api import Call, GiteaEdge, GiteaJson, paged
+from deployments.sandbox.gitea_payloads import Json
 
 
 class GiteaFilesApi(GiteaEdge):
@@ -84,7 +85,7 @@ class GiteaFilesApi(GiteaEdge):
         repository = self.writable(call)
         for one in repository.hooks:
             if one.id == call.request.path_params["id"]:
-                return GiteaJson(self.gitea.payloads.hook(self.gitea.hooks.put(repository, one, call.fields)))
+                return GiteaJson(self.gitea.payloads.hook(self.gitea.hooks.put(repository, one, _edited(call.fields))))
         raise missing()
 
     async def _delete_hook(self, call: Call) -> Response:
@@ -95,3 +96,14 @@ class GiteaFilesApi(GiteaEdge):
         repository.hooks = [one for one in repository.hooks if one.id != number]
         self._core.changed()
         return Response(status_code=204)
+
+
+def _edited(fields: Json) -> Json:
+    """What changing a hook really changes: never its secret; what is left out is reset (Gitea's source, 1.18 to 1.25)."""
+    config = fields.get("config")
+    kept = {name: value for name, value in config.items() if name != "secret"} if isinstance(config, dict) else {}
+    return fields | {
+        "config": kept,
+        "events": fields.get("events") or ["push"],
+        "branch_filter": fields.get("branch_filter") or "",
+    }

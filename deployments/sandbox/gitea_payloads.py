@@ -199,20 +199,23 @@ class RepositoryPayloads:
             "updated_at": stamp(one.created_at),
         }
 
-    def combined_status(self, repository: Repository, sha: str) -> Json:
-        """The latest status of each context and the worst of them; nearly everything is empty without any."""
+    def latest_statuses(self, repository: Repository, sha: str) -> list[CommitStatus]:
+        """The latest status of each context."""
         latest: dict[str, CommitStatus] = {}
         for one in repository.statuses:
             if one.sha == sha:
                 latest.pop(one.context, None)
                 latest[one.context] = one
-        found = list(latest.values())
+        return list(latest.values())
+
+    def combined_status(self, repository: Repository, page: list[CommitStatus]) -> Json:
+        """One page of latest statuses, its worst and its own count; nearly everything is empty without any."""
         return {
-            "state": max((one.state for one in found), key=RANK.index, default=""),
-            "sha": sha if found else "",
-            "total_count": len(found),
-            "statuses": [self.status(repository, one) for one in found] or None,
-            "repository": self.repository(repository, writer=True) if found else None,
+            "state": max((one.state for one in page), key=RANK.index, default=""),
+            "sha": page[0].sha if page else "",
+            "total_count": len(page),
+            "statuses": [self.status(repository, one) for one in page] or None,
+            "repository": self.repository(repository, writer=True) if page else None,
             "commit_url": "",
             "url": "",
         }

@@ -47,6 +47,8 @@ class GiteaPullsApi(GiteaEdge):
     async def _list(self, call: Call) -> Response:
         repository, state = self.repository(call), call.query("state", "open")
         newest_first = [one for one in repository.pulls[::-1] if state in (one.state, "all")]
+        if call.query("sort") == "recentupdate":
+            newest_first.sort(key=lambda one: one.updated_at, reverse=True)
         return paged(call, [await self._body(repository, one) for one in newest_first])
 
     async def _create(self, call: Call) -> Response:

@@ -1,18 +1,30 @@
 """Gitea's API v1 as a forge. What it answers was measured on Gitea 1.21; what later versions change is said."""
 
-from collections.abc import AsyncIterator
+import base64
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
 
-from pipeline.clients.gitea_landing import PullAnswer, RepositoryAnswer, fast_forward, mark_landed, read_pull
-from pipeline.clients.http import HttpApi, HttpClient
-from pipeline.model import CiState, CiStatus, Landed, MovedOn, Protected, Pull
+from pipeline.branches import PREFIX
+from pipeline.clients import gitea_hooks, gitea_landing
+from pipeline.clients.gitea_answers import PullAnswer, RepositoryAnswer, ReviewAnswer, UserAnswer, pages
+from pipeline.clients.http import Answer, HttpApi, HttpClient
+from pipeline.errors import Refused, Unavailable
+from pipeline.model import (
+    CiState,
+    CiStatus,
+    ForgeComment,
+    Landed,
+    MovedOn,
+    Protected,
+    Pull,
+    Review,
+    Subscription,
+)
 from pipeline.projects import Project
-
-_PAGE = 50
-"""Gitea's largest page; it cuts larger ones without a word."""
 
 _GREEN = frozenset({"success", "warning", "skipped"})
 _RED = frozenset({"failure", "error"})
@@ -32,12 +44,13 @@ class _Status(BaseModel):
 
 
 class _Statuses(BaseModel):
-    total_count: int = 0
     statuses: list[_Status] | None = None
 
 
-class _User(BaseModel):
-    login: str
+class _File(BaseModel):
+    type: str
+    size: int
+    content: str | None = None
 
 
 class GiteaClient(HttpClient):
@@ -87,7 +100,37 @@ class GiteaClient(HttpClient):
 
     async def pull(self, project: Project, number: int) -> Pull:
         """A pull request as it is now."""
-        return (await read_pull(self._http, _repository(project), number)).as_pull()
+        return (await gitea_landing.read_pull(self._http, _repository(project), number)).as_pull()
+
+    async def recent_pulls(self, project: Project, *, changed_since: datetime) -> tuple[Pull, ...]:
+        """Pull requests, open or not, that changed since then; latest change first, those of forks left out.
+
+        Stops paging at the first older one. A change of the very second of `changed_since` is told again, for Gitea
+        tells whole seconds.
+        """
+        since = changed_since.replace(microsecond=0)
+        recent: dict[int, Pull] = {}  # what changes meanwhile moves the others to where they are seen twice
+        async for found in self._pulls(project, state="all", sort="recentupdate"):
+            if found.updated_at < since:
+                break
+            if not found.foreign:
+                recent.setdefault(found.number, found.as_pull())
+        return tuple(recent.values())
+
+    async def reviews(self, project: Project, number: int) -> tuple[Review, ...]:
+        """Submitted reviews of a pull request, oldest first; drafts and requests for a review are none."""
+        path = f"{_repository(project)}/pulls/{number}/reviews"
+        found = [one.as_review() async for one in pages(self._http, path, lambda page: page.read(list[ReviewAnswer]))]
+        return tuple(review for review in found if review is not None)
+
+    async def comments(self, project: Project, number: int) -> tuple[ForgeComment, ...]:
+        """Comments on a pull request, oldest first."""
+        found = await gitea_landing.read_comments(self._http, _repository(project), number)
+        return tuple(ForgeComment(one.id, one.user.login, one.body, one.created_at) for one in found)
+
+    async def comment(self, project: Project, number: int, text: str) -> None:
+        """Write a comment on a pull request, unless one with this very text is there. Idempotent."""
+        await gitea_landing.comment_once(self._http, _repository(project), number, text)
 
     async def combined_status(self, project: Project, commit: str) -> CiStatus:
         """What CI says about a commit: the worst of its contexts, all of them read.
@@ -95,7 +138,8 @@ class GiteaClient(HttpClient):
         `warning` and `skipped` count as green, a word that is not known as pending. Gitea's own summary is not used:
         it is made from one page of contexts.
         """
-        statuses = await self._statuses(f"{_repository(project)}/commits/{quote(commit, safe='')}/status")
+        path = f"{_repository(project)}/commits/{quote(commit, safe='')}/status"
+        statuses = [status async for status in pages(self._http, path, _statuses)]
         failing = tuple(sorted(status.context for status in statuses if status.status in _RED))
         pending = tuple(sorted(status.context for status in statuses if status.status not in _RED | _GREEN))
         if failing:
@@ -106,11 +150,68 @@ class GiteaClient(HttpClient):
 
     async def branch_tip(self, project: Project, branch: str) -> str | None:
         """The branch's commit, None when there is no such branch; `Missing` when there is no such repository."""
-        answer = await self._http.send("GET", f"{_repository(project)}/branches/{quote(branch, safe='')}")
-        if answer.status == HTTPStatus.NOT_FOUND:
-            await self._http.call("GET", _repository(project))
+        answer = await self._http.send("GET", _branch(project, branch))
+        if await self._is_absent(project, answer):
             return None
         return answer.read(_Branch).commit.id
+
+    async def delete_branch(self, project: Project, branch: str) -> None:
+        """Delete a task branch; nothing when there is none. Idempotent.
+
+        Raises `Refused`, without asking Gitea, for the default branch and for whatever is no task branch. Gitea answers
+        500 for a branch that never was, and sometimes right after a push (measured): only what is still there then is
+        `Unavailable`.
+        """
+        if branch == project.default_branch or not branch.startswith(PREFIX):
+            raise Refused(
+                f"{branch!r} is not a task branch ({PREFIX}...) of {project.repository}; Orch deletes no other."
+            )
+        try:
+            answer = await self._http.send("DELETE", _branch(project, branch))
+        except Unavailable as error:
+            if error.status != HTTPStatus.INTERNAL_SERVER_ERROR or await self.branch_tip(project, branch) is not None:
+                raise
+            return
+        if not await self._is_absent(project, answer):
+            answer.checked()
+
+    async def file(self, project: Project, path: str, *, ref: str) -> bytes | None:
+        """A file as it is at a branch or commit, None when there is none (a folder is none).
+
+        Raises `Refused` for a file that is larger than Gitea hands out.
+        """
+        where = f"{_repository(project)}/contents/{quote(path)}"
+        answer = await self._http.send("GET", where, params={"ref": ref})
+        if await self._is_absent(project, answer):
+            return None
+        if isinstance(answer.body, list):  # the entries of a folder
+            return None
+        found = answer.read(_File)
+        if found.type != "file":
+            return None
+        content = base64.b64decode(found.content or "")
+        if len(content) != found.size:
+            raise Refused(f"Gitea does not hand out {path} of {project.repository}: it has {found.size} bytes.")
+        return content
+
+    async def hook_state(
+        self, project: Project, *, url: str, events: Collection[str] = gitea_hooks.EVENTS
+    ) -> Subscription | None:
+        """The repository's webhook that tells `url`, and what is wrong with it; None when there is none.
+
+        The token needs to administrate the repository, else `Refused`.
+        """
+        return await gitea_hooks.hook_state(self._http, _repository(project), url, events)
+
+    async def ensure_hook(
+        self, project: Project, *, url: str, secret: SecretStr, events: Collection[str] = gitea_hooks.EVENTS
+    ) -> Subscription:
+        """Have exactly one active webhook that tells `url` of `events` in JSON, signed with `secret`. Idempotent.
+
+        What tells `url` already is replaced, for the secret of a hook can neither be read nor changed; the id is new
+        every time. Faults of what was made are what this Gitea cannot tell.
+        """
+        return await gitea_hooks.ensure_hook(self._http, _repository(project), url, secret, events)
 
     async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
         """Land by Gitea's fast-forward-only merge, which moves the base to exactly the pull request's head. Idempotent.
@@ -122,47 +223,44 @@ class GiteaClient(HttpClient):
         repository = (await self._http.call("GET", _repository(project))).read(RepositoryAnswer)
         if not repository.allow_fast_forward_only_merge:
             return None
-        return await fast_forward(self._http, _repository(project), number=number, commit=commit)
+        return await gitea_landing.fast_forward(self._http, _repository(project), number=number, commit=commit)
 
     async def mark_landed(self, project: Project, *, number: int, commit: str) -> None:
         """After a push landed `commit`: mark the pull request merged by hand, else close it with a comment. Idempotent.
 
         A pull request that is merged or closed already is left as it is.
         """
-        await mark_landed(self._http, _repository(project), number=number, commit=commit)
+        await gitea_landing.mark_landed(self._http, _repository(project), number=number, commit=commit)
 
     async def own_login(self) -> str:
         """The login of the token."""
-        return (await self._http.call("GET", "user")).read(_User).login
+        return (await self._http.call("GET", "user")).read(UserAnswer).login
 
     async def _open_pull_of(self, project: Project, branch: str) -> Pull | None:
-        async for found in self._open_pulls(project):
+        async for found in self._pulls(project, state="open"):
             if found.connects(branch, project.default_branch):
                 return found.as_pull()
         return None
 
-    async def _open_pulls(self, project: Project) -> AsyncIterator[PullAnswer]:
-        number = 0
-        while True:
-            number += 1
-            query: dict[str, str | int] = {"state": "open", "limit": _PAGE, "page": number}
-            page = (await self._http.call("GET", f"{_repository(project)}/pulls", params=query)).read(list[PullAnswer])
-            for found in page:
-                yield found
-            if len(page) < _PAGE:
-                return
+    def _pulls(self, project: Project, **query: str) -> AsyncIterator[PullAnswer]:
+        return pages(self._http, f"{_repository(project)}/pulls", lambda page: page.read(list[PullAnswer]), **query)
 
-    async def _statuses(self, path: str) -> tuple[_Status, ...]:
-        found: list[_Status] = []
-        number = 0
-        while True:
-            number += 1
-            answer = await self._http.call("GET", path, params={"limit": _PAGE, "page": number})
-            page = answer.read(_Statuses)
-            found += page.statuses or ()
-            if not page.statuses or len(found) >= page.total_count:
-                return tuple(found)
+    async def _is_absent(self, project: Project, answer: Answer) -> bool:
+        """Whether a 404 is about the thing that was asked for; `Missing` when the repository itself is not there."""
+        if answer.status != HTTPStatus.NOT_FOUND:
+            return False
+        await self._http.call("GET", _repository(project))
+        return True
 
 
 def _repository(project: Project) -> str:
     return f"repos/{project.repository}"
+
+
+def _branch(project: Project, branch: str) -> str:
+    return f"{_repository(project)}/branches/{quote(branch, safe='')}"
+
+
+def _statuses(answer: Answer) -> list[_Status]:
+    """One page of a combined status; Gitea before 1.21 answers with nothing at all when there is none (its source)."""
+    return answer.read(_Statuses).statuses or [] if answer.checked().body is not None else []

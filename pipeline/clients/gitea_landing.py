@@ -6,62 +6,15 @@ request is merged already, 409 when its head moved. So the pull request is read 
 
 from http import HTTPStatus
 
-from pydantic import BaseModel
-
+from pipeline.clients.gitea_answers import CommentAnswer, PullAnswer
 from pipeline.clients.http import Answer, HttpApi
 from pipeline.errors import Refused, Unavailable
-from pipeline.model import Landed, MovedOn, Protected, Pull
+from pipeline.model import Landed, MovedOn, Protected
 
 _FAST_FORWARD = "fast-forward-only"
 _NO_SUCH_STYLE = "allowed merge style"
 _OF_THE_MOMENT = ("try again later", "out of date")
 """Mergeability is still being computed; or the merge saw a head or base that the pull request does not show yet."""
-
-
-class RepositoryAnswer(BaseModel):
-    """What matters of a repository. Gitea before 1.22 has no fast-forward-only merge and does not send the field."""
-
-    allow_fast_forward_only_merge: bool = False
-
-
-class _Side(BaseModel):
-    ref: str
-    sha: str
-    repo_id: int | None = None
-
-
-class PullAnswer(BaseModel):
-    """What matters of a pull request. `base.sha` is where the base branch stands now."""
-
-    number: int
-    html_url: str
-    state: str
-    merged: bool = False
-    merge_commit_sha: str | None = None
-    merge_base: str | None = None
-    head: _Side
-    base: _Side
-
-    def as_pull(self) -> Pull:
-        """As Orch's word."""
-        return Pull(
-            number=self.number,
-            url=self.html_url,
-            open=self.state == "open",
-            merged=self.merged,
-            head=self.head.sha,
-            base=self.base.ref,
-            merge_commit=self.merge_commit_sha,
-        )
-
-    def connects(self, branch: str, base: str) -> bool:
-        """Whether this is `branch`, of this very repository and not of a fork, wanting into `base`."""
-        same_repository = self.head.repo_id == self.base.repo_id
-        return same_repository and self.head.ref == branch and self.base.ref == base
-
-
-class _Comment(BaseModel):
-    body: str
 
 
 async def read_pull(http: HttpApi, repository: str, number: int) -> PullAnswer:
@@ -93,7 +46,7 @@ async def mark_landed(http: HttpApi, repository: str, *, number: int, commit: st
         return
     if isinstance(answer, Unavailable):
         raise answer
-    await _comment_once(http, f"{repository}/issues/{number}/comments", f"Landed as {commit}.")
+    await comment_once(http, repository, number, f"Landed as {commit}.")
     await http.call("PATCH", f"{repository}/pulls/{number}", body={"state": "closed"})
 
 
@@ -126,14 +79,30 @@ def _refusal(answer: Answer | Unavailable) -> Protected | None:
         raise answer
     if _NO_SUCH_STYLE in answer.message or answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         return None
-    if any(words in answer.message for words in _OF_THE_MOMENT):
-        raise Unavailable(f"Gitea is not ready for {answer.path}: {answer.message}.", status=answer.status)
+    if (passing := _of_the_moment(answer)) is not None:
+        raise Unavailable(f"Gitea is not ready for {answer.path}: {passing}.", status=answer.status, path=answer.path)
     if answer.status in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.CONFLICT):
         return Protected(answer.message or "Gitea refuses the merge without a reason.")
     raise answer.refusal()
 
 
-async def _comment_once(http: HttpApi, path: str, text: str) -> None:
-    comments = (await http.call("GET", path)).read(list[_Comment])
-    if all(comment.body != text for comment in comments):
-        await http.call("POST", path, body={"body": text})
+def _of_the_moment(answer: Answer) -> str | None:
+    """Why the pull request and the refusal contradict each other, so that both have to be looked at again."""
+    if any(words in answer.message for words in _OF_THE_MOMENT):
+        return answer.message
+    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED and not answer.message:
+        return "it calls the pull request merged, which does not look so"
+    if isinstance(answer.body, dict) and "Style" in answer.body:  # git's own words about a conflict, without a message
+        return "it found a conflict where the branch contains all of its base"
+    return None
+
+
+async def read_comments(http: HttpApi, repository: str, number: int) -> list[CommentAnswer]:
+    """The comments on a pull request, oldest first. Gitea does not cut this list into pages (its source)."""
+    return (await http.call("GET", f"{repository}/issues/{number}/comments")).read(list[CommentAnswer])
+
+
+async def comment_once(http: HttpApi, repository: str, number: int, text: str) -> None:
+    """Write a comment unless its text is there. See `GiteaClient.comment`."""
+    if all(comment.body != text for comment in await read_comments(http, repository, number)):
+        await http.call("POST", f"{repository}/issues/{number}/comments", body={"body": text})

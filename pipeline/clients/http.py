@@ -1,13 +1,17 @@
 """What the HTTP clients share: one connection pool, and one translation of answers into Orch's exceptions."""
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from pipeline.errors import Missing, Refused, Unavailable
 
@@ -15,6 +19,16 @@ Shape = TypeVar("Shape")
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 15.0
+"""Longest silence in the middle of an answer."""
+
+CALL_TIMEOUT_S = 60.0
+"""Longest that a whole call may take, however steadily the answer trickles in."""
+
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer, unpacked, that are read; a full page of any list is far below."""
+
+LONGEST_RETRY_AFTER_S = 3600.0
+"""However long a server says to stay away, it is asked again after this."""
 
 _MESSAGE_KEYS = ("message", "detail", "error", "error_message", "description")
 _LONGEST_MESSAGE = 300
@@ -59,7 +73,7 @@ class Answer:
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:3])
             text = f"{self.system}'s answer to {self.method} {self.path} is not as expected: {problems}."
-            raise Unavailable(text, status=self.status) from None
+            raise Unavailable(text, status=self.status, path=self.path) from None
 
 
 class HttpApi:
@@ -90,22 +104,43 @@ class HttpApi:
     ) -> Answer:
         """Make one call and return the answer, refusals included.
 
-        Raises `Unavailable` when there is none, for 408, 429 and 5xx, and for a good answer that is not JSON.
+        Raises `Unavailable` when there is none, for 408, 429 and 5xx, for a good answer that is not JSON, and for one
+        that is too large or takes too long.
         """
         where = f"{method} {path}"
-        try:
-            response = await self._client.request(method, path, params=params, json=body)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"{self.system} cannot be reached for {where}: {type(error).__name__}.") from error
+        response = await self._fetch(method, path, params, body)
         content, is_json = _json(response)
         message = self._redacted(_message(response, content, is_json=is_json))
         status = response.status_code
         if status in (408, 429) or status >= 500:
             text = f"{self.system} is not available for {where}: {status} {message}".rstrip()
-            raise Unavailable(f"{text}.", status=status, retry_after=_retry_after(response, content))
+            raise Unavailable(f"{text}.", status=status, path=path, retry_after=_retry_after(response, content))
         if response.is_success and not is_json:
-            raise Unavailable(f"{self.system} answered {where} with something else than JSON.", status=status)
+            text = f"{self.system} answered {where} with something else than JSON."
+            raise Unavailable(text, status=status, path=path)
         return Answer(self.system, method, path, status, content, message)
+
+    async def _fetch(
+        self, method: str, path: str, params: Mapping[str, str | int] | None, body: object
+    ) -> httpx.Response:
+        """The whole answer. Raises `Unavailable`, whose cause is left out: it may repeat the request's headers."""
+        where = f"{method} {path}"
+        try:
+            async with (
+                asyncio.timeout(CALL_TIMEOUT_S),
+                self._client.stream(method, path, params=params, json=body) as response,
+            ):
+                content = await _bounded(response)
+        except httpx.HTTPError as error:
+            text = f"{self.system} cannot be reached for {where}: {type(error).__name__}."
+            raise Unavailable(text, path=path) from None
+        except TimeoutError:
+            text = f"{self.system} did not finish its answer to {where} within {CALL_TIMEOUT_S:g} s."
+            raise Unavailable(text, path=path) from None
+        if content is None:
+            text = f"{self.system}'s answer to {where} is larger than {LARGEST_ANSWER} bytes; nothing of it was used."
+            raise Unavailable(text, status=response.status_code, path=path)
+        return httpx.Response(response.status_code, headers=_of_content(response.headers), content=content)
 
     async def call(
         self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, body: object = None
@@ -139,18 +174,39 @@ class HttpClient:
         await self.aclose()
 
 
+async def _bounded(response: httpx.Response) -> bytes | None:
+    """The body, unpacked; None as soon as it is known to be too large."""
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > LARGEST_ANSWER:
+            return None
+    return bytes(content)
+
+
+def _of_content(headers: httpx.Headers) -> httpx.Headers:
+    """The headers of an answer that is unpacked already."""
+    kept = headers.copy()
+    for name in ("Content-Encoding", "Content-Length", "Transfer-Encoding"):
+        kept.pop(name, None)
+    return kept
+
+
 def _json(response: httpx.Response) -> tuple[Any, bool]:
-    """The body as JSON, and whether it could be read so. An empty body counts as JSON's null."""
+    """The body as JSON, and whether it could be read so. An empty body counts as JSON's null.
+
+    Text that is no Unicode, numbers too long to print and nesting too deep are no JSON here.
+    """
     if not response.content.strip():
         return None, True
     try:
-        return response.json(), True
-    except (ValueError, RecursionError):
+        return from_json(response.content), True
+    except ValueError:
         return None, False
 
 
 def _message(response: httpx.Response, content: Any, *, is_json: bool) -> str:
-    """What the server says about a refusal, on one line."""
+    """What the server says about a refusal, on one line, of characters that a log and a database take."""
     if response.is_redirect:
         return "it redirects to another address; check the address that is configured here"
     text = response.text if not is_json else ""
@@ -160,16 +216,37 @@ def _message(response: httpx.Response, content: Any, *, is_json: bool) -> str:
         text = told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
     elif content is not None:
         text = json.dumps(content, ensure_ascii=False)
-    return " ".join(text.split())[:_LONGEST_MESSAGE].rstrip(".")
+    printable = "".join(char if char.isprintable() else " " for char in text[: 10 * _LONGEST_MESSAGE])
+    return " ".join(printable.split())[:_LONGEST_MESSAGE].rstrip(".")
 
 
 def _retry_after(response: httpx.Response, content: Any) -> float | None:
-    """Seconds to wait: the header (Plane), or `parameters.retry_after` (Telegram). A date in the header is not read."""
+    """Seconds to wait, an hour at most: the header (Plane: seconds; proxies: a date), or `parameters.retry_after`.
+
+    The latter is Telegram's. A date is compared with the answer's own, so that this machine's clock does not matter.
+    """
     told = response.headers.get("Retry-After")
     if told is None and isinstance(content, dict) and isinstance(content.get("parameters"), dict):
         told = content["parameters"].get("retry_after")
+    seconds = _seconds(told)
+    until = _date(told) if seconds is None else None
+    if until is not None:
+        seconds = max((until - (_date(response.headers.get("Date")) or datetime.now(UTC))).total_seconds(), 0)
+    return min(seconds, LONGEST_RETRY_AFTER_S) if seconds is not None and seconds >= 0 else None
+
+
+def _seconds(told: object) -> float | None:
     try:
-        seconds = float(told or "")
-    except (TypeError, ValueError):
+        seconds = float(str(told))
+    except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return seconds if math.isfinite(seconds) else None
+
+
+def _date(told: object) -> datetime | None:
+    """A date of HTTP's; None for anything else."""
+    try:
+        date = parsedate_to_datetime(str(told))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -168,6 +168,19 @@ class Mirror:
             "ls-tree", "-r", "-z", "--name-only", "--full-tree", self.known(commit), "--", *below
         ).names
 
+    def export(self, commit: str, folder: str, into: Path) -> None:
+        """Write the regular files below `folder` of a commit into `into`, byte for byte. Idempotent.
+
+        Not `git archive`, which leaves out and rewrites what the branch's own attributes say.
+        """
+        listed = self.repository.ask("ls-tree", "-r", "-z", "--full-tree", self.known(commit), "--", f"{folder}/")
+        for entry in map(_ENTRY.fullmatch, listed.names):
+            if entry is None or entry["mode"] not in READABLE or ".." in Path(entry["path"]).parts:
+                continue
+            file = into / entry["path"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(self.repository.ask("cat-file", "blob", entry["id"]).out)
+
     def diffstat(self, base: str, commit: str) -> str:
         """`git diff --stat` between two commits."""
         pair = (self.known(base), self.known(commit))

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, SecretStr
 
 from pipeline.clients.http import Answer, HttpApi, HttpClient
 from pipeline.errors import Missing
-from pipeline.model import TrackerComment, TrackerItem, TrackerLabel, TrackerState
+from pipeline.model import TrackerComment, TrackerItem, TrackerLabel, TrackerLink, TrackerState
 from pipeline.plain_text import html_to_text
 from pipeline.projects import Project
 
@@ -40,6 +40,7 @@ class _Item(BaseModel):
     description_html: str | None = None
     description_stripped: str | None = None
     labels: list[str] = []
+    priority: str | None = None
 
     def as_item(self) -> TrackerItem:
         """As Orch's word."""
@@ -53,6 +54,7 @@ class _Item(BaseModel):
             state_id=self.state,
             updated_at=self.updated_at,
             labels=tuple(self.labels),
+            priority=self.priority or "none",
         )
 
 
@@ -70,6 +72,15 @@ class _Comment(BaseModel):
     def as_comment(self) -> TrackerComment:
         """As Orch's word."""
         return TrackerComment(self.id, self.actor or "", html_to_text(self.comment_html), self.created_at)
+
+
+class _Link(BaseModel):
+    project_id: str
+    issue_id: str
+
+
+class _Relations(BaseModel):
+    blocked_by: list[_Link] = []
 
 
 class _Page(BaseModel, Generic[Entry]):
@@ -130,6 +141,11 @@ class PlaneClient(HttpClient):
                 break
             found.setdefault(entry.id, entry.as_item())  # entries that slid to the next page come twice
         return tuple(found.values())
+
+    async def blockers(self, project: Project, item_id: str) -> tuple[TrackerLink, ...]:
+        """What the issue is blocked by. No webhook tells of a change, but it moves the issue's `updated_at`."""
+        answer = await self._send("GET", f"{_item_path(project, item_id)}relations/")
+        return tuple(TrackerLink(link.project_id, link.issue_id) for link in answer.read(_Relations).blocked_by)
 
     async def create_item(self, project: Project, *, title: str, html: str) -> TrackerItem:
         """Write a new issue in the project's default state, under the token's user. Not idempotent.

@@ -124,6 +124,10 @@ class GitWorkspace:
         """Push a commit to a task branch that does not exist yet."""
         return self._lander.push(commit, branch, expected=None)
 
+    def export(self, commit: str, folder: str, into: Path) -> None:
+        """Write the regular files below `folder` of a commit into the directory `into`, where they keep their paths."""
+        self._mirror.export(commit, folder, into)
+
     def diffstat(self, base: str, commit: str) -> str:
         """`git diff --stat` between two commits."""
         return self._mirror.diffstat(base, commit)

@@ -47,12 +47,17 @@ class _Head(BaseModel):
         return self.label if self.ref.startswith(_PULL) and self.label else self.ref
 
 
+class _Base(BaseModel):
+    ref: str
+
+
 class _PullRequest(BaseModel):
     number: int
     merged: bool = False
     merged_by: _Login | None = None
     merge_commit_sha: str | None = None
     head: _Head
+    base: _Base
 
 
 class _Action(BaseModel):
@@ -141,15 +146,13 @@ def _pull_request(body: bytes) -> Understood:
     if event.foreign:
         return f"Pull request #{event.pull_request.number} comes from another repository."
     pull = event.pull_request
-    return _pull_signal(
-        event,
-        Signal.PR_MERGED if pull.merged else Signal.PR_CLOSED,
-        {
-            "number": pull.number,
-            "merged_by": pull.merged_by.login if pull.merged_by else None,
-            "merge_commit_sha": pull.merge_commit_sha,
-        },
-    )
+    if not pull.merged:
+        return _pull_signal(event, Signal.PR_CLOSED, {"closed_by": event.sender.login})
+    merge = {
+        "merged_by": pull.merged_by.login if pull.merged_by else None,
+        "merge_commit_sha": pull.merge_commit_sha,
+    }
+    return _pull_signal(event, Signal.PR_MERGED, merge)
 
 
 def _reviewed(body: bytes) -> Understood:
@@ -157,11 +160,10 @@ def _reviewed(body: bytes) -> Understood:
     if event.foreign:
         return f"Pull request #{event.pull_request.number} comes from another repository."
     # The kind is taken from the body, which is signed; the header that repeats it is not. Neither the review's id nor
-    # the commit that was reviewed is sent: `commit` is the head when the delivery was made.
+    # the commit that was reviewed is sent, nor whether it is official: `commit` is the head when the delivery was made.
     payload = {
         "kind": event.review.type.rpartition("_")[2],
         "reviewer": event.sender.login,
-        "number": event.pull_request.number,
         "commit": event.pull_request.head.sha,
     }
     return _pull_signal(event, Signal.REVIEW_SUBMITTED, payload)
@@ -174,7 +176,7 @@ def _pull_signal(event: _PullEvent, signal: Signal, payload: Mapping[str, object
         signal=signal,
         actor=event.sender.login,
         actor_id=event.sender.login,
-        payload=payload,
+        payload={"number": event.pull_request.number, "base": event.pull_request.base.ref, **payload},
     )
 
 

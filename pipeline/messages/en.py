@@ -18,6 +18,10 @@ EN: dict[str, str] = {
     "escalated": "🆘 <b>{key}</b> {title}\nEscalated at {stage}: {reason}",
     "overdue": "⏰ <b>{key}</b> {title}\nStill waiting since {since}: {sentence}",
     "recovered": "♻️ <b>{key}</b> {title}\nThe run at {stage} had died; another one has taken over.",
+    "project_frozen": (
+        "🧊 <b>{project}</b> is frozen: its runs have died again and again, {key} ({title}) the last of them. "
+        "Nothing of it starts until you have looked into it and called <code>orch thaw {project}</code>."
+    ),
     "done": "✅ <b>{key}</b> {title}\nDone: commit {commit} is on {branch}.",
     "cancelled": "🛑 <b>{key}</b> {title}\nStopped and cancelled at {stage}.",
     "rolled_back": "↩️ {key} goes back from {from_stage} to {to_stage}: {reason}",

@@ -18,6 +18,10 @@ RU: dict[str, str] = {
     "escalated": "🆘 <b>{key}</b> {title}\nНужен человек, стадия {stage}: {reason}",
     "overdue": "⏰ <b>{key}</b> {title}\nОжидание с {since}: {sentence}",
     "recovered": "♻️ <b>{key}</b> {title}\nЗапуск на стадии {stage} умер, его работу продолжает другой.",
+    "project_frozen": (
+        "🧊 <b>{project}</b> заморожен: его запуски умирают снова и снова, последним {key} ({title}). "
+        "Ничего в нём не начнётся, пока вы не разберётесь и не вызовете <code>orch thaw {project}</code>."
+    ),
     "done": "✅ <b>{key}</b> {title}\nГотово: коммит {commit} в ветке {branch}.",
     "cancelled": "🛑 <b>{key}</b> {title}\nОстановлено и отменено на стадии {stage}.",
     "rolled_back": "↩️ {key} возвращается со стадии {from_stage} на {to_stage}: {reason}",

@@ -113,6 +113,20 @@ def unconsumed(session: Session, item_key: str | None = None, *, limit: int = 50
     return [_stored(row) for row in session.exec(query).all()]
 
 
+def heard(session: Session, item_key: str, signal: Signal, *, since: datetime | None = None) -> list[StoredSignal]:
+    """The item's signals of one kind, applied or not, oldest first."""
+    query = select(SignalRow).where(SignalRow.item_key == item_key, SignalRow.signal == signal.value)
+    if since is not None:
+        query = query.where(SignalRow.received_at >= since)
+    return [_stored(row) for row in session.exec(query.order_by(col(SignalRow.id))).all()]
+
+
+def comment_heard(session: Session, item_key: str, comment_id: str) -> bool:
+    """Whether a comment is among the item's answers already."""
+    answers = heard(session, item_key, Signal.ANSWER_GIVEN)
+    return any(stored.payload.get("comment_id") == comment_id for stored in answers)
+
+
 def consume(session: Session, signal_id: int, consequence: str, now: datetime) -> bool:
     """Mark the signal applied, with what followed, in the transaction that applies it; False when it was already."""
     row = session.exec(select(SignalRow).where(SignalRow.id == signal_id).with_for_update()).one()

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from pipeline.errors import StaleWrite
 from pipeline.model import Hold, WorkItem
 from pipeline.stages import Role, Stage, Status, allowed
-from pipeline.store import leases
+from pipeline.store import dependencies, leases, places
 from pipeline.store.tables import TicketRow, TransitionRow, WaitRow, WorkItemRow
 
 ENDED = (Stage.DONE.value, Stage.CANCELLED.value)
@@ -29,6 +29,7 @@ class NewItem:
     tracker_id: str
     title: str
     branch: str
+    priority: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         visits=dict(row.visits),
         created_at=row.created_at,
         entered_at=row.entered_at,
+        priority=row.priority,
         failures=row.failures,
         not_before=row.not_before,
         hold=Hold(row.hold) if row.hold else None,
@@ -115,6 +117,16 @@ def by_branch(session: Session, project: str, branch: str) -> WorkItem | None:
     return snapshot(row) if row else None
 
 
+def by_tracker_id(session: Session, project: str, tracker_id: str) -> WorkItem | None:
+    """The latest item that was made of this card, cancelled or not."""
+    row = session.exec(
+        select(WorkItemRow)
+        .where(WorkItemRow.project == project, WorkItemRow.tracker_id == tracker_id)
+        .order_by(col(WorkItemRow.id).desc())
+    ).first()
+    return snapshot(row) if row else None
+
+
 def by_commit(session: Session, project: str, commit: str) -> WorkItem | None:
     """The live item whose head, pushed tip or validated commit this is."""
     row = session.exec(
@@ -158,6 +170,7 @@ def create(
         tracker_id=new.tracker_id,
         title=new.title,
         branch=new.branch,
+        priority=new.priority,
         stage=Stage.ANALYSIS,
         visits={Stage.ANALYSIS.value: 1},
         created_at=now,
@@ -186,7 +199,7 @@ def move(
 
     Raises `StaleWrite` when somebody moved it first and `LeaseLost` when `token` does not own it any more; without a
     token the item must have no live owner. `spend` counts one attempt of that role. Entering a stage clears the hold,
-    and an ended item is given up at once.
+    and an ended item is given up at once: whoever waited for it, or for its place, is woken.
     """
     if not allowed(item.stage, to):
         raise StaleWrite(f"{item.key} cannot go from {item.stage} to {to}: the table has no such move.")
@@ -210,9 +223,12 @@ def move(
     _close_waits(session, row, f"the item went on to {to}", now)
     if to not in MERGING:
         _drop_ticket(session, item.id)
-    if to.terminal:
-        leases.drop(session, item.id)  # a run that dies before it gives an ended item back is never followed by another
     _record(session, row, here, actor=actor, reason=reason, run=run, now=now)
+    if to.terminal:
+        session.flush()
+        leases.drop(session, item.id)  # a run that dies before it gives an ended item back is never followed by another
+        places.give_back(session, item.id, item.project, now)
+        dependencies.wake_dependents(session, item.key, now)
     return snapshot(row)
 
 

@@ -95,6 +95,11 @@ def tickets(session: Session, project: str) -> list[Ticket]:
     return [_ticket(session, row) for row in rows]
 
 
+def queued(session: Session, project: str) -> set[int]:
+    """Ids of the items that queue in the project."""
+    return set(session.exec(select(TicketRow.item_id).where(TicketRow.project == project)).all())
+
+
 def projects(session: Session) -> list[str]:
     """Projects that somebody queues in."""
     return list(session.exec(select(TicketRow.project).distinct()).all())

@@ -45,6 +45,12 @@ def _unique_where(name: str, condition: str, *columns: str) -> Index:
     return Index(name, *columns, unique=True, sqlite_where=where, postgresql_where=where)
 
 
+def _open_only(name: str, *columns: str) -> Index:
+    """An index of open waits alone: it stays as small as what waits now."""
+    where = text("closed_at IS NULL")
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
 class WorkItemRow(SQLModel, table=True):
     """One tracker issue under care; natural keys are unique among items that are not cancelled."""
 
@@ -67,6 +73,8 @@ class WorkItemRow(SQLModel, table=True):
     visits: dict[str, int] = _json(dict)
     created_at: datetime = _time()
     entered_at: datetime = _time()
+    priority: str = "none"
+    relations_as_of: datetime | None = _maybe_time()
     failures: int = 0
     not_before: datetime | None = _maybe_time()
     hold: str | None = None
@@ -123,7 +131,13 @@ class WaitRow(SQLModel, table=True):
     """What an item waits for; at most one open wait an item."""
 
     __tablename__ = "waits"
-    __table_args__ = (_unique_where("uq_waits_open", "closed_at IS NULL", "item_id"),)
+    __table_args__ = (
+        _unique_where("uq_waits_open", "closed_at IS NULL", "item_id"),
+        _open_only("ix_waits_look_again", "look_again_at"),
+        _open_only("ix_waits_deadline", "reminded_at", "deadline"),
+        _open_only("ix_waits_wake_requested", "wake_requested_at"),
+        _open_only("ix_waits_checked", "checked_at"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     item_id: int = Field(foreign_key="work_items.id", index=True)
@@ -139,6 +153,7 @@ class WaitRow(SQLModel, table=True):
     flow_run_id: str | None = Field(default=None, index=True)
     wake_requested_at: datetime | None = _maybe_time()
     reminded_at: datetime | None = _maybe_time()
+    checked_at: datetime | None = _maybe_time()
     closed_at: datetime | None = _maybe_time()
     closed_because: str = ""
 
@@ -320,16 +335,43 @@ class LeaseRow(SQLModel, table=True):
 
 
 class DependencyRow(SQLModel, table=True):
-    """`item_key` may not enter a stage before `blocked_by` is done or cancelled."""
+    """`item_key` may not enter a stage before `blocked_by` is done or cancelled.
+
+    `group` is the tracker's state group of a `blocked_by` that is no work item, as last heard; empty: not known.
+    """
 
     __tablename__ = "dependencies"
     __table_args__ = (Index("uq_dependencies", "item_key", "blocked_by", unique=True),)
 
     id: int | None = Field(default=None, primary_key=True)
     item_key: str = Field(index=True)
-    blocked_by: str
+    blocked_by: str = Field(index=True)
     source: str
+    group: str = ""
     at: datetime = _time()
+
+
+class PlaceRow(SQLModel, table=True):
+    """An item past analysis and its place in its project; two items that race for one place collide on the slot."""
+
+    __tablename__ = "places"
+    __table_args__ = (Index("uq_places", "project", "slot", unique=True),)
+
+    item_id: int = Field(foreign_key="work_items.id", primary_key=True)
+    project: str
+    slot: int
+    since: datetime = _time()
+
+
+class FreezeRow(SQLModel, table=True):
+    """While there is one, nothing of the project lands or is deployed; an empty project means all of them."""
+
+    __tablename__ = "freezes"
+
+    project: str = Field(primary_key=True)
+    actor: str
+    why: str
+    since: datetime = _time()
 
 
 class DeliveryRow(SQLModel, table=True):
@@ -383,6 +425,57 @@ class OutboxRow(SQLModel, table=True):
     sent_at: datetime | None = _maybe_time(index=True)
     tries: int = 0
     last_error: str = ""
+
+
+class SightingRow(SQLModel, table=True):
+    """How a card or a pull request stood when Orch last heard of it: by webhook, by polling or by its own hand."""
+
+    __tablename__ = "sightings"
+
+    place: str = Field(primary_key=True)
+    thing: str = Field(primary_key=True)
+    state: str
+    changed_at: datetime | None = _maybe_time()
+    polled: bool = False
+
+
+class WatermarkRow(SQLModel, table=True):
+    """Up to which of an outside system's own times its changes have been looked through."""
+
+    __tablename__ = "watermarks"
+
+    name: str = Field(primary_key=True)
+    at: datetime = _time()
+
+
+class CounterRow(SQLModel, table=True):
+    """How often something has happened since the database was made."""
+
+    __tablename__ = "counters"
+
+    name: str = Field(primary_key=True)
+    value: int = 0
+
+
+class SuspicionRow(SQLModel, table=True):
+    """Something that looked dead, and since when; believed only after a second look."""
+
+    __tablename__ = "suspicions"
+
+    subject: str = Field(primary_key=True)
+    since: datetime = _time()
+
+
+class CrashRow(SQLModel, table=True):
+    """One death of a stage's run, counted when the next one starts, for its project's breaker."""
+
+    __tablename__ = "crashes"
+    __table_args__ = (Index("ix_crashes_recent", "project", "at"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    project: str
+    item_id: int = Field(foreign_key="work_items.id")
+    at: datetime = _time()
 
 
 class HeartbeatRow(SQLModel, table=True):

@@ -1,6 +1,6 @@
 """What items wait for, and what people have decided. At most one open wait an item."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
@@ -13,13 +13,13 @@ from pipeline.store.tables import DecisionRow, SignalRow, WaitRow
 def open_wait(session: Session, item_id: int) -> Wait | None:
     """The item's open wait."""
     row = _open(session, item_id)
-    return _wait(row) if row else None
+    return of_row(row) if row else None
 
 
 def open_waits(session: Session) -> list[Wait]:
     """Every open wait, oldest first."""
     rows = session.exec(select(WaitRow).where(col(WaitRow.closed_at).is_(None)).order_by(col(WaitRow.id))).all()
-    return [_wait(row) for row in rows]
+    return [of_row(row) for row in rows]
 
 
 def item_of(session: Session, wait: Wait) -> int:
@@ -52,7 +52,7 @@ def begin(
         known.flow_run_id = flow_run_id
         session.add(known)
         session.flush()
-        return _wait(known)
+        return of_row(known)
     if known is not None:
         _close(session, known, f"now waits for {kind}", now)
     row = WaitRow(
@@ -70,7 +70,7 @@ def begin(
     )
     session.add(row)
     session.flush()
-    return _wait(row)
+    return of_row(row)
 
 
 def close(session: Session, item_id: int, because: str, now: datetime) -> None:
@@ -87,7 +87,14 @@ def request_wake(session: Session, item_id: int, now: datetime) -> Wait | None:
         return None
     row.wake_requested_at = row.wake_requested_at or now
     session.add(row)
-    return _wait(row)
+    return of_row(row)
+
+
+def look_later(session: Session, wait_id: int, now: datetime, seconds: float) -> None:
+    """What the wait is for was looked at just now; the next look is due in so many seconds."""
+    row = session.exec(select(WaitRow).where(WaitRow.id == wait_id).with_for_update()).one()
+    row.look_again_at = now + timedelta(seconds=seconds)
+    session.add(row)
 
 
 def reminded(session: Session, wait_id: int, now: datetime) -> bool:
@@ -157,7 +164,8 @@ def _close(session: Session, row: WaitRow, because: str, now: datetime) -> None:
     session.flush()
 
 
-def _wait(row: WaitRow) -> Wait:
+def of_row(row: WaitRow) -> Wait:
+    """A row as the rest of Orch sees it."""
     assert row.id is not None  # noqa: S101  rows are read, not new
     return Wait(
         id=row.id,

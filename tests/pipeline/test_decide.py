@@ -150,9 +150,36 @@ def test_any_other_comment_about_findings_decides_nothing() -> None:
     assert isinstance(react(FINDINGS, Signal.ANSWER_GIVEN, text="I accept nothing"), Ignore)
 
 
-def test_requested_changes_cost_the_developer_an_attempt() -> None:
-    reaction = react(Standing(item(Stage.TESTING)), Signal.REVIEW_SUBMITTED, kind="rejected", reviewer="bob")
+@pytest.mark.parametrize("stage", decide.BRANCH_IS_JUDGED)
+def test_officially_requested_changes_cost_the_developer_an_attempt(stage: Stage) -> None:
+    reaction = react(Standing(item(stage)), Signal.REVIEW_SUBMITTED, kind="rejected", reviewer="bob", official=True)
     assert reaction == Back(Stage.DEVELOPMENT, "bob requested changes on the pull request.", Role.DEVELOPER)
+
+
+@pytest.mark.parametrize("official", [{}, {"official": False}, {"official": "yes"}])
+def test_requested_changes_that_are_not_known_to_be_official_take_nothing_back(official: dict[str, object]) -> None:
+    reaction = react(
+        Standing(item(Stage.TESTING)), Signal.REVIEW_SUBMITTED, kind="rejected", reviewer="eve", **official
+    )
+    assert reaction == Ignore("eve requested changes, but that verdict is not official or stands no more.")
+
+
+@pytest.mark.parametrize("kind", ["approved", "comment"])
+@pytest.mark.parametrize("stage", WORKED)
+def test_a_persons_approval_of_the_pull_request_passes_nothing(stage: Stage, kind: str) -> None:
+    reaction = react(Standing(item(stage)), Signal.REVIEW_SUBMITTED, kind=kind, reviewer="bob", official=True)
+    assert isinstance(reaction, Ignore)
+
+
+@pytest.mark.parametrize("stage", decide.BRANCH_IS_JUDGED)
+def test_a_persons_push_makes_every_verdict_void(stage: Stage) -> None:
+    reaction = react(Standing(item(stage)), Signal.PUSHED, after="c" * 40, pusher="bob")
+    assert reaction == Back(Stage.REVIEW, "bob pushed to the task branch, so earlier verdicts are void.")
+
+
+def test_a_second_pull_request_of_the_branch_that_is_closed_changes_nothing() -> None:
+    reaction = react(Standing(item(Stage.REVIEW, pull_number=5)), Signal.PR_CLOSED, number=6, closed_by="bob")
+    assert reaction == Ignore("Pull request #6 is not that of WID-1.")
 
 
 def test_stop_wins_at_every_stage_that_is_worked() -> None:

@@ -56,6 +56,16 @@ def gitea_status(sha: str, *branches: str, state: str = "success", repository: s
     return json.dumps(told).encode()
 
 
+def gitea_pull_closed(branch: str, number: int, *, base: str = "main", merged_by: str | None = None) -> bytes:
+    """Gitea's delivery about a pull request that a person merged, or closed unmerged."""
+    repository = {"full_name": "acme/shop"}
+    pull: dict[str, Any] = {"number": number, "merged": merged_by is not None, "base": {"ref": base}}
+    pull |= {"head": {"ref": branch, "label": branch, "sha": "f" * 40, "repo": repository}}
+    pull |= {"merged_by": {"login": merged_by} if merged_by else None}
+    told = {"action": "closed", "repository": repository, "sender": {"login": "ada"}, "pull_request": pull}
+    return json.dumps(told).encode()
+
+
 def plane_headers(settings: Settings, body: bytes) -> dict[str, str]:
     """The headers that Plane sends with a body."""
     return {

@@ -1,5 +1,6 @@
 """Deliveries are stored first and understood as soon as that is possible; only then does anything follow."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -10,13 +11,20 @@ from deployments.sandbox.running import running_sandbox
 from pipeline.errors import Unavailable
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
-from pipeline.model import WaitKind
+from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAIT_ANSWERED, Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox, outbox, waits
 from tasks.inbox import Own, Received, identify, receive, resolve, resolve_pending
 from tasks.outbox import deliver
-from tests.support.hooks import gitea_headers, gitea_status, plane_commented, plane_headers, plane_moved
+from tests.support.hooks import (
+    gitea_headers,
+    gitea_pull_closed,
+    gitea_status,
+    plane_commented,
+    plane_headers,
+    plane_moved,
+)
 from tests.support.services import Desk, open_desk
 
 OWN = Own("bot-id", "orch-bot")
@@ -215,10 +223,48 @@ def test_ci_finds_its_item_by_branch_when_the_commit_is_unknown(desk: Desk) -> N
     assert gitea_says(desk, gitea_status("2" * 40, "main", item.branch)).items == (item.key,)
 
 
-def test_ci_of_nobodys_commit_leads_to_nothing(desk: Desk) -> None:
-    desk.item(Stage.DEVELOPMENT)
-    assert gitea_says(desk, gitea_status("3" * 40)).note == f"sha:{'3' * 40} is no work item's"
+def test_ci_of_a_commit_that_nobody_can_place_is_about_the_only_item_in_development(desk: Desk) -> None:
+    desk.item(Stage.REVIEW)
+    item = desk.item(Stage.DEVELOPMENT)
+    assert gitea_says(desk, gitea_status("3" * 40)).items == (item.key,)
+
+
+def test_ci_of_a_commit_that_could_be_about_two_items_is_left_alone_and_said(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = desk.item(Stage.DEVELOPMENT), desk.item(Stage.DEVELOPMENT)
+    with caplog.at_level(logging.INFO, logger="orch.inbox"):
+        assert gitea_says(desk, gitea_status("3" * 40)).note == f"sha:{'3' * 40} is no work item's"
+    said = f"a status of {'3' * 40} in SHOP is left alone: {one.key}, {other.key} are all in development"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("INFO", said)]
     assert desk.signals == []
+
+
+@pytest.mark.parametrize("stage", [Stage.ARCHITECTURE, Stage.REVIEW])
+def test_ci_of_nobodys_commit_leads_to_nothing_where_nothing_is_in_development(desk: Desk, stage: Stage) -> None:
+    desk.item(stage)
+    assert gitea_says(desk, gitea_status("3" * 40)).items == ()
+
+
+def test_a_held_item_is_no_candidate_for_ci(desk: Desk) -> None:
+    desk.item(Stage.DEVELOPMENT, hold=Hold.BLOCKED)
+    item = desk.item(Stage.DEVELOPMENT)
+    assert gitea_says(desk, gitea_status("3" * 40)).items == (item.key,)
+
+
+def test_ci_of_a_branch_that_is_no_items_is_not_guessed_to_be_an_items(desk: Desk) -> None:
+    desk.item(Stage.DEVELOPMENT)
+    assert gitea_says(desk, gitea_status("3" * 40, "main")).items == ()
+
+
+# --- pull requests
+
+
+def test_a_pull_request_into_another_branch_says_nothing_about_the_item(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    body = gitea_pull_closed(item.branch, 7, base="release", merged_by="ada")
+    assert gitea_says(desk, body, "pull_request").note == "its pull request wants into release"
+    assert gitea_says(desk, gitea_pull_closed(item.branch, 7, merged_by="ada"), "pull_request").items == (item.key,)
 
 
 def test_a_project_outside_the_registry_is_not_stored(desk: Desk) -> None:

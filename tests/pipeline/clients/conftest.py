@@ -89,7 +89,7 @@ def _handler(replay: Callable[[], Replay]) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = _serve  # noqa: N815  the names that http.server calls
+        do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815  the names that http.server calls
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""

@@ -241,7 +241,8 @@ MERGED = {"state": "closed", "merged": True, "merge_commit_sha": COMMIT}
         (405, "fast-forward-only is not allowed an allowed merge style for this repository", {}, None),
         (422, "[Do]: In", {}, None),
         (405, "Does not have enough approvals", {}, Protected("Does not have enough approvals")),
-        (405, "", {}, Protected("Gitea refuses the merge without a reason.")),
+        (403, "", {}, Protected("Gitea refuses the merge without a reason.")),
+        (409, "PushRejected with remote message: no", {}, Protected("PushRejected with remote message: no")),
         (
             403,
             "user should have a permission to write to a repo",
@@ -265,7 +266,9 @@ async def test_what_a_failed_merge_means(
     assert await gitea.fast_forward(project, number=1, commit=COMMIT) == expected
 
 
-@pytest.mark.parametrize(("status", "message"), [(500, ""), (405, "Please try again later"), (409, "head out of date")])
+@pytest.mark.parametrize(
+    ("status", "message"), [(500, ""), (405, "Please try again later"), (409, "head out of date"), (405, "")]
+)
 async def test_a_merge_that_may_work_later_is_unavailable(
     gitea: GiteaClient, replay: Any, project: Project, modern: dict[str, Any], status: int, message: str
 ) -> None:
@@ -290,9 +293,9 @@ async def test_else_it_is_closed_with_one_comment(
 ) -> None:
     text = f"Landed as {COMMIT}."
     replay.on("POST", MERGE, 405, {"message": "manually-merged is not allowed an allowed merge style"})
-    replay.on("GET", f"{REPO}/issues/1/comments", 200, [{"body": "a person's"}])
-    replay.on("GET", f"{REPO}/issues/1/comments", 200, [{"body": "a person's"}, {"body": text}])
-    replay.recorded("gitea/api-post-comment")
+    persons = replay.recorded("gitea/api-post-comment")["json"]
+    replay.on("GET", f"{REPO}/issues/1/comments", 200, [persons])
+    replay.on("GET", f"{REPO}/issues/1/comments", 200, [persons, persons | {"body": text}])
     replay.on("PATCH", f"{REPO}/pulls/1", 500, {"message": "killed here"})
     replay.on("PATCH", f"{REPO}/pulls/1", 201, {})
     with pytest.raises(Unavailable):

@@ -48,7 +48,10 @@ async def test_what_is_not_good_raises(
     ("header", "body", "expected"),
     [
         ("59", {}, 59.0),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", {}, None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", {}, 0.0),
+        ("Wed, 21 Oct 2999 07:28:00 GMT", {}, 3600.0),
+        ("86400", {}, 3600.0),
+        ("soon", {}, None),
         ("-1", {}, None),
         ("nan", {}, None),
         (None, {"parameters": {"retry_after": 7}}, 7.0),

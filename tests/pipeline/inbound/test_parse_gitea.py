@@ -63,7 +63,7 @@ def closed(**pull: Any) -> dict[str, Any]:
         "action": "closed",
         "repository": {"full_name": "acme/widgets"},
         "sender": {"login": "ada"},
-        "pull_request": {"number": 3, "merged": False, "head": head} | pull,
+        "pull_request": {"number": 3, "merged": False, "head": head, "base": {"ref": "main"}} | pull,
     }
 
 
@@ -106,15 +106,21 @@ def test_everything_else_is_ignored_with_the_reason(name: str, expected: str, re
         ),
         (
             "52-pull_request-style-rebase-merged",
-            {"number": 4, "merged_by": "bot1", "merge_commit_sha": "1f5f30bdb0b3323bc67efc31d5990245ff53a87a"},
+            {
+                "number": 4,
+                "base": "main",
+                "merged_by": "bot1",
+                "merge_commit_sha": "1f5f30bdb0b3323bc67efc31d5990245ff53a87a",
+            },
         ),
-        ("37-pull_request-pr1-closed-unmerged", {"number": 1, "merged_by": None, "merge_commit_sha": None}),
+        ("37-pull_request-pr1-closed-unmerged", {"number": 1, "base": "main", "closed_by": "dev1"}),
         (
             "29-pull_request_review_rejected-pr1-review-rejected",
             {
+                "number": 1,
+                "base": "main",
                 "kind": "rejected",
                 "reviewer": "rev1",
-                "number": 1,
                 "commit": "7b8fb04753b99f62b7a2f0df2552a78a1de86e15",
             },
         ),

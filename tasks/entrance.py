@@ -1,0 +1,131 @@
+"""What keeps an item out of its stage: the tracker is asked what may have changed, and the store is asked for the rest."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session
+
+from pipeline.errors import OrchError
+from pipeline.model import TrackerItem, TrackerLink, Wait, WorkItem
+from pipeline.outcomes import WaitFor
+from pipeline.projects import Project
+from pipeline.settings import Settings
+from pipeline.store import admission, dependencies, items, waits
+from tasks.services import Services
+
+log = logging.getLogger("orch.entrance")
+
+ASK_S = 10
+"""How long the tracker may take to say what an item depends on, before a stage is begun without its word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say about entering: how many items at a time, and whose dependencies count."""
+
+    limit: int
+    sources: tuple[str, ...]
+
+
+def rules(root: Services, project_key: str) -> Rules:
+    """The rules for a project; one that was taken out of the registry has no limit."""
+    project = root.projects.get(project_key)
+    return Rules(project.max_active_items if project else 0, sources(root.settings))
+
+
+def sources(settings: Settings) -> tuple[str, ...]:
+    """Where the dependencies that count come from; none while they are switched off."""
+    if not settings.task_deps_enabled:
+        return ()
+    by_hand, from_tracker = (dependencies.BY_HAND,), (dependencies.FROM_TRACKER,)
+    return by_hand if settings.task_deps_source == "db" else by_hand + from_tracker
+
+
+async def opens(root: Services, item: WorkItem, wait: Wait) -> bool:
+    """Whether an item that waits to enter its stage should try again, for it may, or waits for something else now.
+
+    Asks the store every time, and the tracker when the wait says that it is time to look again: no run is started in
+    vain, and none is kept.
+    """
+    now, look_again = root.now(), root.settings.ci_look_again_s
+    if wait.look_again_at is not None and now >= wait.look_again_at:
+        await refresh(root, item.key)
+        await root.store.awrite(waits.look_later, wait.id, now, look_again)
+    by = rules(root, item.project)
+    kept = await root.store.aread(admission.look, item, limit=by.limit, sources=by.sources)
+    return not (isinstance(kept, WaitFor) and kept.kind is wait.kind)
+
+
+async def refresh(root: Services, key: str) -> None:
+    """Read the card's relations again where they may have changed since: no webhook tells of that.
+
+    What cannot be read counts as ready: it keeps nobody waiting, and is asked again the next time. Without a call while
+    dependencies are off, come from the database alone, or the item has landed.
+    """
+    item = await root.store.aread(items.find, key)
+    if item is None or item.landed is not None or dependencies.FROM_TRACKER not in sources(root.settings):
+        return
+    try:
+        async with asyncio.timeout(ASK_S):
+            await _refresh(root, item)
+    except (OrchError, TimeoutError) as error:
+        log.warning("%s: what it is blocked by cannot be read: %s", key, str(error) or repr(error))
+
+
+async def _refresh(root: Services, item: WorkItem) -> None:
+    project = root.project(item.project)
+    card = await root.tracker.item(project, item.tracker_id)
+    if card.updated_at == await root.store.aread(dependencies.relations_as_of, item.id):
+        await _look_at_strangers(root, item)
+        return
+    found, complete = {}, True
+    for link in await root.tracker.blockers(project, item.tracker_id):
+        try:
+            on, group = await _resolve(root, link)
+        except OrchError as error:
+            log.warning("%s: %s, which blocks it, cannot be read: %s", item.key, link.item_id, error)
+            complete = False
+        else:
+            found[on] = group
+    await root.store.awrite(_heard, item, card, found, card.updated_at if complete else None, root.now())
+
+
+def _heard(
+    session: Session, item: WorkItem, card: TrackerItem, found: dict[str, str], as_of: datetime | None, now: datetime
+) -> None:
+    dependencies.replace(session, item.key, found, now)
+    row = items.lock(session, item.id)
+    row.priority, row.relations_as_of = card.priority, as_of
+    session.add(row)
+
+
+async def _resolve(root: Services, link: TrackerLink) -> tuple[str, str]:
+    """A linked issue's key and state group; the group of a work item is not asked for. Raises when nobody can tell."""
+    project = root.projects.of_tracker(link.project_id)
+    if project is None:
+        raise OrchError("it belongs to no project of the registry")
+    known = await root.store.aread(items.by_tracker_id, project.key, link.item_id)
+    if known is not None:
+        return known.key, ""
+    card = await root.tracker.item(project, link.item_id)
+    return project.work_item_key(card.sequence_id), await _group(root, project, card)
+
+
+async def _group(root: Services, project: Project, card: TrackerItem) -> str:
+    states = await root.states.of(project, having=card.state_id)
+    return next((state.group for state in states.states if state.id == card.state_id), "")
+
+
+async def _look_at_strangers(root: Services, item: WorkItem) -> None:
+    """Ask how the issues stand that are no work items and keep the item waiting; their own webhooks may be lost."""
+    for key in await root.store.aread(dependencies.strangers, item.key, sources(root.settings)):
+        project = root.projects.of_work_item(key)
+        group = ""
+        if project is not None:
+            try:
+                group = await _group(root, project, await root.tracker.item_by_key(project, key))
+            except OrchError as error:
+                log.warning("%s: %s, which blocks it, cannot be read: %s", item.key, key, error)
+        await root.store.awrite(dependencies.tracker_moved, key, group, root.now())

@@ -1,0 +1,127 @@
+"""Looking through repositories for what no webhook told of pull requests: merged, closed, changes requested.
+
+One listing a repository and tick. What CI says is not in it: an item that waits for CI asks for its own commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlmodel import Session
+
+from pipeline.decide import BRANCH_IS_JUDGED
+from pipeline.model import InboundSignal, Pull, Review, WorkItem
+from pipeline.projects import Project
+from pipeline.signals import Signal
+from pipeline.stages import Stage
+from pipeline.store import counters, inbox, items, sightings
+from tasks.hearing import PULL_STATES
+from tasks.inbox import Own, identify
+from tasks.polling import FIRST_LOOK, replayed
+from tasks.services import Services
+
+SIGNAL_OF = {state: signal for signal, state in PULL_STATES.items()}
+
+
+async def poll_repository(root: Services, project: Project) -> list[str]:
+    """Replay what became of the project's pull requests and nobody told; one call when nothing did."""
+    place = sightings.repository(project.key)
+    mark = await root.store.aread(sightings.watermark, place)
+    pulls = await root.forge.recent_pulls(project, changed_since=mark or root.now() - FIRST_LOOK)
+    news = await root.store.aread(_news, project, pulls)
+    did = await _replayed(root, project, news) if news else []
+    if pulls:
+        await root.store.awrite(sightings.reached, place, max(pull.updated_at for pull in pulls))
+    return did
+
+
+def _news(session: Session, project: Project, pulls: Sequence[Pull]) -> list[Pull]:
+    """Pull requests that have changed since they were last looked at, oldest change first."""
+    known = sightings.last(session, sightings.repository(project.key), [_thing(pull) for pull in pulls])
+    return [
+        pull
+        for pull in reversed(pulls)
+        if (seen := known.get(_thing(pull))) is None or (seen.state, seen.changed_at) != (_state(pull), pull.updated_at)
+    ]
+
+
+async def _replayed(root: Services, project: Project, news: Sequence[Pull]) -> list[str]:
+    own = await identify(root)
+    did: list[str] = []
+    for pull in news:
+        if (judged := await root.store.aread(_judged, project, pull)) is not None:
+            reviews = await root.forge.reviews(project, pull.number)
+            did += await root.store.awrite(_rejected, root, project, pull, judged, reviews, own)
+        did += await root.store.awrite(_ended, root, project, pull, own)
+    return did
+
+
+def _ended(session: Session, root: Services, project: Project, pull: Pull, own: Own) -> list[str]:
+    """Replay that a pull request was merged or closed, unless a webhook has brought it."""
+    place = sightings.repository(project.key)
+    moved = sightings.stands(session, place, _thing(pull), _state(pull), changed_at=pull.updated_at, polled=True)
+    signal, item = SIGNAL_OF.get(_state(pull)), items.by_branch(session, project.key, pull.branch)
+    if signal is None or item is None or item.pull_number not in (None, pull.number):
+        return []
+    if not moved:
+        counters.count(session, counters.DEDUPED)
+        return []
+    if item.stage.terminal:
+        counters.count(session, counters.SKIPPED_TERMINAL)
+        return []
+    payload = {"merged_by": pull.merged_by, "merge_commit_sha": pull.merge_commit} if pull.merged else {}
+    return replayed(session, root, project, _as_inbound(project, pull, signal, pull.merged_by or "", payload), own)
+
+
+def _judged(session: Session, project: Project, pull: Pull) -> datetime | None:
+    """Since when a request for changes on the pull request counts; None when it does not at all."""
+    item = items.by_branch(session, project.key, pull.branch)
+    if item is None or not pull.open or item.stage not in BRANCH_IS_JUDGED or item.landed is not None:
+        return None
+    return _came_to_review(session, item)
+
+
+def _came_to_review(session: Session, item: WorkItem) -> datetime | None:
+    moves = items.history(session, item.id)
+    return max((move.at for move in moves if move.to_stage is Stage.REVIEW), default=None)
+
+
+def _rejected(
+    session: Session, root: Services, project: Project, pull: Pull, since: datetime, reviews: Sequence[Review], own: Own
+) -> list[str]:
+    """Replay a verdict of somebody who has requested changes since the change came to review, once a visit."""
+    item = items.by_branch(session, project.key, pull.branch)
+    if item is None:
+        return []
+    told = {s.payload.get("reviewer") for s in inbox.heard(session, item.key, Signal.REVIEW_SUBMITTED, since=since)}
+    did: list[str] = []
+    for review in reviews:
+        if not review.rejects or review.submitted_at < since or review.reviewer in told:
+            continue
+        payload = {"kind": review.kind.value, "reviewer": review.reviewer, "commit": review.commit}
+        did += replayed(
+            session, root, project, _as_inbound(project, pull, Signal.REVIEW_SUBMITTED, review.reviewer, payload), own
+        )
+    return did
+
+
+def _as_inbound(
+    project: Project, pull: Pull, signal: Signal, actor: str, payload: Mapping[str, str | None]
+) -> InboundSignal:
+    return InboundSignal(
+        project_ref=project.repository,
+        item_ref=pull.branch,
+        signal=signal,
+        actor=actor,
+        actor_id=actor,
+        payload={"number": pull.number, "base": pull.base, **payload},
+    )
+
+
+def _thing(pull: Pull) -> str:
+    return f"#{pull.number}"
+
+
+def _state(pull: Pull) -> str:
+    if pull.merged:
+        return "merged"
+    return "open" if pull.open else "closed"
