@@ -18,9 +18,9 @@ from pipeline.model import Hold, Pass, ProcessIdentity, WaitKind, WorkItem
 from pipeline.signals import STAGE_ENTERED, Signal
 from pipeline.stages import Stage
 from pipeline.states import shown_for
-from pipeline.store import inbox, items, leases, outbox, reactions, waits
+from pipeline.store import due, inbox, items, leases, outbox, reactions, waits
 from pipeline.store.leases import Lease
-from tasks import healing
+from tasks import healing, polling
 from tasks.inbox import Own, receive
 from tests.support.hooks import gitea_headers, gitea_status, plane_headers, plane_moved
 from tests.support.services import Desk, open_desk
@@ -49,6 +49,30 @@ def plane_says(desk: Desk, body: bytes) -> str:
 
 def messages(desk: Desk) -> list[str]:
     return [str(row.dedupe) for row in desk.letters if row.kind in (outbox.Kind.MESSAGE, outbox.Kind.COMMENT)]
+
+
+# --- ORCH-44: a webhook was lost, and with it what the person had done
+
+
+async def test_orch_44_a_start_and_an_approval_that_no_webhook_brought_are_heard_once(desk: Desk) -> None:
+    key = desk.sandbox.create_card("Print a receipt", "Long enough to be worth analysing.")
+    desk.sandbox.move_card(key, "To Analyse")
+    assert desk.deliveries == []
+    await polled_twice(desk)
+    assert [(row.item_key, row.signal) for row in desk.signals] == [(key, Signal.START_REQUESTED)]
+    item = desk.item(card=desk.sandbox.card(key))
+    desk.asks(item, WaitKind.APPROVAL, commit="c" * 40)
+    desk.sandbox.move_card(key, "Approved")
+    await polled_twice(desk)
+    [decision] = desk.store.read(waits.decisions, item.id)
+    assert (decision.kind, decision.choice, decision.commit) == ("approval", "approve", "c" * 40)
+    assert [row.signal for row in desk.signals] == [Signal.START_REQUESTED, Signal.APPROVED]
+
+
+async def polled_twice(desk: Desk) -> None:
+    for _ in range(2):
+        desk.clock.forward(30)
+        await polling.poll_board(desk.root, desk.project)
 
 
 # --- ORCH-53 AC-4: a card that was moved once became two items
@@ -135,7 +159,7 @@ async def test_et_013_an_escalated_item_is_left_alone_by_ticks_and_by_whatever_i
         hear(desk, item, Signal.PUSHED, after=f"{night:040x}", pusher="ada")
         hear(desk, item, Signal.REVIEW_SUBMITTED, kind="rejected", reviewer="ada")
         await healing.publish_again(desk.root)
-        assert await healing.heal(desk.root, item.key, []) is None
+        assert await looked_at(desk, item) is None
         desk.store.write(reconcile._remind, desk.root)
     after = desk.again(item)
     assert (after.stage, after.hold, after.version, after.attempts) == (
@@ -146,6 +170,13 @@ async def test_et_013_an_escalated_item_is_left_alone_by_ticks_and_by_whatever_i
     )
     assert messages(desk) == told
     assert [row for row in desk.letters[sent:] if row.payload.get("event") == STAGE_ENTERED] == []
+
+
+async def looked_at(desk: Desk, item: WorkItem) -> str | None:
+    """What a tick would do about the item."""
+    standing = desk.store.read(due.standing, item.key)
+    assert standing is not None
+    return await healing.heal_one(desk.root, standing, healing.Observed({}, {}))
 
 
 def gitea_reports(desk: Desk, item: WorkItem, number: int) -> None:
@@ -180,7 +211,7 @@ async def test_et_002_an_item_that_is_done_is_never_announced_again(desk: Desk) 
         hear(desk, item, Signal.PR_MERGED, merged_by="ada")
         hear(desk, item, Signal.PR_CLOSED, closed_by="orch-bot")
         await healing.publish_again(desk.root)
-        assert await healing.heal(desk.root, item.key, []) is None
+        assert await looked_at(desk, item) is None
         desk.store.write(reconcile._remind, desk.root)
     assert messages(desk) == told
     assert desk.again(item).version == version
