@@ -88,6 +88,7 @@ class Chaos:
                 next_fault = time.monotonic() + faults.chance.uniform(2, 12)
             said = len(people.said)
             people.look(begin=True, drop=faults.drops_next)
+            people.thaw_what_is_frozen()
             faults.drops_next = faults.drops_next and len(people.said) <= said
             self._watch(people, faults)
 
@@ -99,6 +100,7 @@ class Chaos:
         while (left := people.unfinished()) and time.monotonic() < deadline:
             people.look(begin=False)
             people.retry_what_is_held()
+            people.thaw_what_is_frozen()
             self._watch(people, faults)
         if left:
             self.say(f"[red]Not at their end: {', '.join(left)}[/]")
@@ -128,6 +130,7 @@ class Chaos:
         table.add_row("faults", str(sum(faults.counts.values())))
         table.add_row("items", f"{len(people.keys)}: " + _stages([str(item.stage) for item in ended]))
         table.add_row("held items that a person retried", str(people.retried))
+        table.add_row("frozen projects that a person thawed", str(people.thawed))
         for name, seconds in (
             ("lost webhook", people.healed_s),
             ("killed run", faults.healed_s),

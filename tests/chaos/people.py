@@ -4,6 +4,7 @@ not heard."""
 import random
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from deployments import operator
 from deployments.sandbox.client import SandboxClient
@@ -11,7 +12,7 @@ from pipeline.errors import OrchError
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import Stage
-from pipeline.store import items, waits
+from pipeline.store import freezes, items, waits
 from pipeline.store.engine import Store
 from tests.chaos.shop import DESCRIPTION, REPOSITORIES, thing
 
@@ -47,6 +48,7 @@ class People:
     said: list[Said] = field(default_factory=list)
     stopped: dict[str, float] = field(default_factory=dict)
     retried: int = 0
+    thawed: int = 0
     losses: list[str] = field(default_factory=list)
     healed_s: list[float] = field(default_factory=list)
     _decided: set[int] = field(default_factory=set)
@@ -86,6 +88,11 @@ class People:
                     self.retried += 1
                 except OrchError:
                     continue  # its run still holds it
+
+    def thaw_what_is_frozen(self) -> None:
+        """A project whose runs die again and again waits for a person; whoever looks sees why, and lets it go on."""
+        for project in REPOSITORIES:
+            self.thawed += self.store.write(freezes.thaw, project, datetime.now(UTC))
 
     def _write_a_card(self, *, drop: bool) -> None:
         number = len(self.keys)

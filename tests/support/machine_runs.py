@@ -42,9 +42,8 @@ def _at_stage(world: World, key: str, stage: Stage, run_id: str, pid: int) -> St
     root = world.root
     yield "claim"
     claimed = world.write(
-        ownership._claim, key, stage, run_id=run_id, token=f"token-{pid}", process=_process(pid), now=root.now(),
-        ttl=30, backoff=root.settings.crash_backoff_s, alive=root.alive, texts=root.texts,
-    )  # fmt: skip
+        ownership._claim, root, key, stage, run_id=run_id, token=f"token-{pid}", process=_process(pid)
+    )
     if isinstance(claimed, ownership.NotNow):
         return
     run = shape.Run(root, claimed.item, world.project, claimed.lease, run_id)
