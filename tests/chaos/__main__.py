@@ -95,6 +95,7 @@ class Chaos:
     def _settle(self, people: People, faults: Faults, sandbox: SandboxClient) -> None:
         """No more faults: everything comes to its end, and people mend what only they can."""
         sandbox.clear_faults()
+        sandbox.flush()
         self.say(f"The faults are over; {len(people.unfinished())} items are under way")
         deadline = time.monotonic() + REST_WITHIN_S
         while (left := people.unfinished()) and time.monotonic() < deadline:

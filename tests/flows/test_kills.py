@@ -105,7 +105,9 @@ def look(stand: Stand) -> Found:
         pulls=repository.pulls,
         tips=repository.main_tips,
         branch=repository.branches.get(item.branch),
-        worktree=(_git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")) if folder.exists() else None,
+        worktree=(_git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain"))
+        if folder.exists()
+        else None,
         half_made=[path.name for pattern in ("*.lock", "rebase-*") for path in git_dir.glob(pattern)],
         processes=stand.processes(),
     )
