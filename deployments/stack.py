@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -28,10 +29,12 @@ from deployments.prefect_server import (
 )
 from deployments.processes import Child, Supervisor
 from deployments.registration import Registered, register
+from pipeline.clients.process import alive_here
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
+from tasks.reclaiming import reclaim_dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,10 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
     """
     require_tools(settings)
     require_free_port(settings.port, "ORCH_PORT")
-    migrate(Store(settings.store_url))
+    store = Store(settings.store_url)
+    migrate(store)
+    store.write(reclaim_dead, datetime.now(UTC), alive_here)  # whoever died with the last `orch up` goes on at once
+    store.dispose()
     peer = await _prefect(supervisor, settings, prefect_port)
     environment = {**base_environment(), **peer.environment, **as_environment(settings)}
     with _talking_to(peer):

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -84,16 +84,23 @@ async def _deliveries(root: Services) -> list[str]:
     return [f"{key}: a delivery was understood" for key in await resolve_pending(root, await identify(root))]
 
 
+async def _retention(root: Services) -> list[str]:
+    """One batch of the inbox that is older than it has to be kept."""
+    days = root.settings.inbox_retention_days
+    if not days:
+        return []
+    gone = await root.store.awrite(inbox.prune, root.now() - timedelta(days=days))
+    return [f"{gone} old deliveries forgotten"] if gone else []
+
+
 async def _signals(root: Services) -> list[str]:
     return [f"{key}: a signal was applied" for key in await healing.publish_again(root)]
 
 
-async def _boards(root: Services) -> list[str]:
-    return await each_project(root, poll_board) if root.settings.reconcile_plane_enabled else []
-
-
-async def _repositories(root: Services) -> list[str]:
-    return await each_project(root, poll_repository)
+async def _polls(root: Services) -> list[str]:
+    boards = each_project(root, poll_board) if root.settings.reconcile_plane_enabled else None
+    found = await asyncio.gather(*filter(None, (boards, each_project(root, poll_repository))))
+    return [sentence for did in found for sentence in did]
 
 
 async def _locks(root: Services) -> list[str]:
@@ -156,8 +163,8 @@ PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
     _overdue,
     _letters,
     _deliveries,
-    _boards,
-    _repositories,
+    _polls,
     _locks,
+    _retention,
 )
 """What a tick does, in this order: healing waits for no outside system but Prefect."""

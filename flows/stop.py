@@ -1,13 +1,15 @@
-"""STOP: the item's agent and runs end, its worktree goes, and it is cancelled."""
+"""STOP: the item's agent and runs end, what it left outside goes, and it is cancelled."""
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from pipeline.errors import CouldNotRun, LeaseLost, Refused, StaleWrite
+from pipeline.model import WorkItem
 from pipeline.store import items
-from tasks import stopping
+from tasks import ownership, stopping
 from tasks.outbox import deliver
-from tasks.services import services
+from tasks.services import Services, services
 
 
 @flow(name="stop", flow_run_name="{work_item} · stop")
@@ -17,12 +19,30 @@ async def stop(work_item: str) -> State[None]:
     item = await root.store.aread(items.find, work_item)
     if item is None or item.stage.terminal or item.cancel_requested_at is None:
         return Completed(name="Nothing to stop", message=f"Nobody asked for {work_item} to be stopped.")
+    if await root.store.aread(stopping.stopped_elsewhere, item, root):
+        return Completed(name="Nothing to do", message=f"Another run is stopping {work_item} already.")
     if not await stopping.landing_is_over(root, item):
         return Completed(name="Waiting for the landing", message=f"{work_item} is landing; it is stopped after that.")
     await stopping.end_agents(work_item)
     await stopping.end_runs(work_item)
-    ended = await stopping.cancel_item(root, item)
-    if ended:
-        await stopping.remove_worktree(root, item)
-    await deliver(root, work_item)
-    return Completed(name="Stopped" if ended else "Nothing to stop", message=f"{work_item} is stopped and cancelled.")
+    try:
+        return await _end(root, item)
+    except (Refused, CouldNotRun) as error:
+        return Completed(name="Waiting for the next try", message=f"{work_item} is not stopped yet: {error}")
+    finally:
+        await deliver(root, work_item)
+
+
+async def _end(root: Services, item: WorkItem) -> State[None]:
+    lease = await stopping.take_over(root, item)
+    if isinstance(lease, str):
+        return Completed(name="Not stopped", message=lease)
+    try:
+        with ownership.renewed(root, lease):
+            left = await stopping.clean_up(item.key, lease)
+            await stopping.cancel_item(root, item, lease, left)
+    except (StaleWrite, LeaseLost) as error:
+        return Completed(name="Overtaken", message=str(error))
+    finally:
+        await stopping.give_back(root, item, lease)
+    return Completed(name="Stopped", message=" ".join([f"{item.key} is stopped and cancelled.", *left]))

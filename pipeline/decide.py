@@ -103,6 +103,8 @@ def on_signal(standing: Standing, signal: Signal, payload: Mapping[str, Any]) ->
         return Ignore("There is no such work item.", tell=False)
     if item.stage.terminal:
         return _ended(item, signal)
+    if item.cancel_requested_at is not None and signal is not Signal.STOP_REQUESTED:
+        return Ignore(f"{item.key} is being stopped.")
     if item.hold is not None and signal in (Signal.PUSHED, Signal.REVIEW_SUBMITTED, Signal.CI_FINISHED):
         return Ignore(f"{item.key} is held; `orch retry {item.key}` lets it go on.")
     return _REACTIONS[signal](item, standing, payload)

@@ -30,7 +30,8 @@ class Facts:
     """What the decision rests on.
 
     `cycle` begins and ends with the item when its dependencies lead back to it. `active` are the items that have a
-    place in the project, `ahead` those without one whose turn comes before; neither names the item itself.
+    place in the project, `ahead` those without one whose turn comes before; neither names the item itself. `free_slot`
+    is the lowest that none of the active ones has.
     """
 
     blockers: tuple[Blocker, ...] = ()
@@ -38,6 +39,7 @@ class Facts:
     has_place: bool = False
     active: tuple[str, ...] = ()
     ahead: tuple[str, ...] = ()
+    free_slot: int = 1
     under_way: bool = False
 
 

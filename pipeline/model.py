@@ -67,6 +67,7 @@ class WorkItem:
     not_before: datetime | None = None
     hold: Hold | None = None
     hold_reason: str = ""
+    held_at: datetime | None = None
     feedback: str = ""
     pull_number: int | None = None
     head: str | None = None

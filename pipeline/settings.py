@@ -257,6 +257,13 @@ class Settings(BaseSettings):
         """Where agents' logs go."""
         return self.runs_dir or self.state_dir / "runs"
 
+    @property
+    def dependency_sources(self) -> tuple[str, ...]:
+        """Where the dependencies that count come from; none while they are switched off."""
+        if not self.task_deps_enabled:
+            return ()
+        return ("db",) if self.task_deps_source == "db" else ("db", "plane")
+
     def looks_at_freshness(self, repository: str) -> bool:
         """Whether it is asked which revision staging runs."""
         return self.image_freshness_enabled and _among(repository, self.image_freshness_repos)

@@ -56,6 +56,10 @@ class StateList:
         by_id = {state.id: state for state in self.states}
         return self.project.status_of(by_id[state_id].name)
 
+    def group(self, state_id: str) -> str:
+        """Plane's own word for what a state is about, such as `completed`; empty for an unknown id."""
+        return next((state.group for state in self.states if state.id == state_id), "")
+
     def knows(self, state_id: str) -> bool:
         """Whether the id is in the list."""
         return any(state.id == state_id for state in self.states)

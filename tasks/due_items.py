@@ -6,17 +6,22 @@ from datetime import timedelta
 
 from sqlmodel import Session
 
+from pipeline.errors import OrchError
 from pipeline.stages import WORKED
 from pipeline.store import due, leases
 from pipeline.store.due import Standing
-from tasks import guard, prefect_api, reclaiming
+from tasks import prefect_api, reclaiming, stopping
+from tasks.guard import Guard
 from tasks.healing import Observed, heal_one, observe
 from tasks.services import Services
 
 log = logging.getLogger("orch.due")
 
 AT_ONCE = 50
-"""Items of one kind that a tick does something about; the others come at the next ones, those due longest first."""
+"""Items that a tick does something about; the others come at the next ones, those due longest first."""
+
+LOOKED_AT = 500
+"""Items without a run that are looked at until so many are started: those that are left alone keep nobody waiting."""
 
 CHECKED = prefect_api.PAGE
 """Suspended runs that a tick looks after, one page of Prefect's: all of them in turn."""
@@ -44,7 +49,7 @@ def _find(session: Session, root: Services) -> tuple[list[Standing], list[Standi
         *owned[:AT_ONCE],
         *due.decided(session, limit=AT_ONCE),
         *due.looking_again(session, now, limit=AT_ONCE),
-        *due.abandoned(session, now, graces, limit=AT_ONCE),
+        *due.abandoned(session, now, graces, limit=LOOKED_AT),
     ]
     decided = {one.item.id for one in pressing}
     return pressing, [one for one in due.unchecked(session, limit=CHECKED) if one.item.id not in decided]
@@ -52,9 +57,7 @@ def _find(session: Session, root: Services) -> tuple[list[Standing], list[Standi
 
 def _is_over(root: Services, owner: leases.Owner) -> bool:
     now = root.now()
-    return not leases.lives(owner, now, root.alive) or now - owner.acquired_at > timedelta(
-        seconds=root.settings.run_max_s
-    )
+    return not leases.lives(owner, now, root.alive) or now - owner.since > timedelta(seconds=root.settings.run_max_s)
 
 
 async def _changed(root: Services, asked: list[Standing], seen: Observed) -> list[Standing]:
@@ -74,9 +77,15 @@ def _suspended(seen: Observed, run_id: str) -> bool:
 
 async def _heal(root: Services, found: Iterable[Standing], seen: Observed) -> list[str]:
     did: list[str] = []
+    guard = Guard(root)
     for one in found:
+        if len(did) >= AT_ONCE:
+            break
         try:
-            healed = await heal_one(root, one, seen, lambda item: guard.kept_aside(root, item))
+            healed = await heal_one(root, one, seen, guard)
+        except OrchError as error:
+            log.warning("%s could not be looked at: %s", one.item.key, error)
+            healed = f"could not be looked at: {error}"
         except Exception as error:  # one item's trouble is said, and the others are looked at
             log.exception("%s could not be looked at", one.item.key)
             healed = f"could not be looked at: {error!r}"
@@ -86,8 +95,10 @@ async def _heal(root: Services, found: Iterable[Standing], seen: Observed) -> li
 
 
 async def stop_due(root: Services) -> list[str]:
-    """Start the stop of items that are to be stopped and are not yet."""
-    keys = await root.store.aread(due.stopping, limit=AT_ONCE)
-    for key in keys:
-        await prefect_api.start("stop", {"work_item": key})
-    return [f"{key}: stop started" for key in keys]
+    """Start the stop of items that are to be stopped and are not yet, unless a living run is at it."""
+    did: list[str] = []
+    for item in await root.store.aread(due.stopping, limit=AT_ONCE):
+        if not await root.store.aread(stopping.stopped_elsewhere, item, root):
+            await prefect_api.start("stop", {"work_item": item.key})
+            did.append(f"{item.key}: stop started")
+    return did

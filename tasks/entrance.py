@@ -11,7 +11,6 @@ from pipeline.errors import OrchError
 from pipeline.model import TrackerItem, TrackerLink, Wait, WorkItem
 from pipeline.outcomes import WaitFor
 from pipeline.projects import Project
-from pipeline.settings import Settings
 from pipeline.store import admission, dependencies, items, waits
 from tasks.services import Services
 
@@ -32,15 +31,7 @@ class Rules:
 def rules(root: Services, project_key: str) -> Rules:
     """The rules for a project; one that was taken out of the registry has no limit."""
     project = root.projects.get(project_key)
-    return Rules(project.max_active_items if project else 0, sources(root.settings))
-
-
-def sources(settings: Settings) -> tuple[str, ...]:
-    """Where the dependencies that count come from; none while they are switched off."""
-    if not settings.task_deps_enabled:
-        return ()
-    by_hand, from_tracker = (dependencies.BY_HAND,), (dependencies.FROM_TRACKER,)
-    return by_hand if settings.task_deps_source == "db" else by_hand + from_tracker
+    return Rules(project.max_active_items if project else 0, root.settings.dependency_sources)
 
 
 async def opens(root: Services, item: WorkItem, wait: Wait) -> bool:
@@ -65,7 +56,7 @@ async def refresh(root: Services, key: str) -> None:
     dependencies are off, come from the database alone, or the item has landed.
     """
     item = await root.store.aread(items.find, key)
-    if item is None or item.landed is not None or dependencies.FROM_TRACKER not in sources(root.settings):
+    if item is None or item.landed is not None or dependencies.FROM_TRACKER not in root.settings.dependency_sources:
         return
     try:
         async with asyncio.timeout(ASK_S):
@@ -115,12 +106,12 @@ async def _resolve(root: Services, link: TrackerLink) -> tuple[str, str]:
 
 async def _group(root: Services, project: Project, card: TrackerItem) -> str:
     states = await root.states.of(project, having=card.state_id)
-    return next((state.group for state in states.states if state.id == card.state_id), "")
+    return states.group(card.state_id)
 
 
 async def _look_at_strangers(root: Services, item: WorkItem) -> None:
     """Ask how the issues stand that are no work items and keep the item waiting; their own webhooks may be lost."""
-    for key in await root.store.aread(dependencies.strangers, item.key, sources(root.settings)):
+    for key in await root.store.aread(dependencies.strangers, item.key, root.settings.dependency_sources):
         project = root.projects.of_work_item(key)
         group = ""
         if project is not None:

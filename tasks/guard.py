@@ -1,11 +1,12 @@
 """Leaving alone what a person keeps aside on the board: the tick starts nothing of it."""
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlmodel import Session
 
-from pipeline.errors import OrchError
+from pipeline.errors import Missing, OrchError, Unavailable
 from pipeline.model import WorkItem
 from pipeline.stages import Status
 from pipeline.store import counters, heartbeats, sightings
@@ -20,38 +21,56 @@ ASK_S = 5
 """How long Plane may take to say where one card stands."""
 
 
-async def kept_aside(root: Services, item: WorkItem) -> str | None:
-    """Why the item is to be left alone; None when it is not.
+READS = 20
+"""Cards that one tick reads by themselves, at most; an item more is left alone until the next."""
 
-    By the state that its card really stands in, and no state that stands in for another. What Orch itself shows keeps
-    nobody from healing: that an item is held, and what it waits for, the store says better. A card whose state cannot be
-    told is left alone. No call while `ORCH_RECONCILE_SKIP_BLOCKED_ENABLED` is off.
-    """
-    if not root.settings.reconcile_skip_blocked_enabled:
+
+@dataclass
+class Guard:
+    """One tick's guard: a project whose cards cannot be read is asked once, and cards are read a few at a time."""
+
+    root: Services
+    unreadable: dict[str, str] = field(default_factory=dict)
+    reads: int = 0
+
+    async def __call__(self, item: WorkItem) -> str | None:
+        """Why the item is to be left alone; None when it is not.
+
+        By the state that its card really stands in, and no state that stands in for another. What Orch itself shows
+        keeps nobody from healing: that an item is held, and what it waits for, the store says better. A card whose
+        state cannot be told is left alone. No call while `ORCH_RECONCILE_SKIP_BLOCKED_ENABLED` is off.
+        """
+        if not self.root.settings.reconcile_skip_blocked_enabled:
+            return None
+        why = await self._why(item)
+        if why is not None:
+            await self.root.store.awrite(counters.count, counters.LEFT_ALONE)
+        return why
+
+    async def _why(self, item: WorkItem) -> str | None:
+        if (known := self.unreadable.get(item.project)) is not None:
+            return known
+        try:
+            async with asyncio.timeout(ASK_S):
+                status = await self._status(item)
+        except Missing as error:
+            return f"its card is gone: {error}"
+        except (OrchError, TimeoutError, KeyError) as error:
+            self.unreadable[item.project] = f"the state of its card cannot be told: {error!r}"
+            return self.unreadable[item.project]
+        if status in LEFT_ALONE and status is not item.shown:
+            return f"its card stands in {status}"
         return None
-    why = await _why(root, item)
-    if why is not None:
-        await root.store.awrite(counters.count, counters.LEFT_ALONE)
-    return why
 
-
-async def _why(root: Services, item: WorkItem) -> str | None:
-    try:
-        async with asyncio.timeout(ASK_S):
-            status = await _status(root, item)
-    except (OrchError, TimeoutError, KeyError) as error:
-        return f"the state of its card cannot be told: {error!r}"
-    if status in LEFT_ALONE and status is not item.shown:
-        return f"its card stands in {status}"
-    return None
-
-
-async def _status(root: Services, item: WorkItem) -> Status | None:
-    project = root.project(item.project)
-    state_id = await root.store.aread(_seen_lately, root, item)
-    if state_id is None:
-        state_id = (await root.tracker.item(project, item.tracker_id)).state_id
-    return (await root.states.of(project, having=state_id)).status(state_id)
+    async def _status(self, item: WorkItem) -> Status | None:
+        project = self.root.project(item.project)
+        state_id = await self.root.store.aread(_seen_lately, self.root, item)
+        if state_id is None:
+            if self.reads >= READS:
+                raise Unavailable("so many cards were read already; the next tick goes on")
+            self.reads += 1
+            state_id = (await self.root.tracker.item(project, item.tracker_id)).state_id
+        return (await self.root.states.of(project, having=state_id)).status(state_id)
 
 
 def _seen_lately(session: Session, root: Services, item: WorkItem) -> str | None:

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.errors import OrchError
+from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
 from pipeline.model import Answer, Hold, Wait, WaitKind, WorkItem
 from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
@@ -110,7 +110,7 @@ async def _bury(root: Services, item: WorkItem, owner: leases.Owner, seen: Obser
 
 
 def _overstayed(root: Services, owner: leases.Owner) -> bool:
-    return root.now() - owner.acquired_at > timedelta(seconds=root.settings.run_max_s)
+    return root.now() - owner.since > timedelta(seconds=root.settings.run_max_s)
 
 
 def _reclaim(session: Session, owner: leases.Owner) -> None:
@@ -166,13 +166,22 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
     now = root.now()
     if item.not_before is not None and now < item.not_before:
         return None
-    if wait is not None and not await _due(root, item, wait, now):
-        return None
-    if seen.crowded or any(_on_its_way(run, now) for run in seen.begun.get(item.key, ())):
-        return None
-    if wait is None and not item.failures and now - item.entered_at < root.settings.grace_of(item.stage):
-        return None
-    return await _enter(root, item, f"looking again at {wait.kind}" if wait else "no run was on its way", guard)
+    if wait is None:
+        if item.failures == 0 and now - item.entered_at < root.settings.grace_of(item.stage):
+            return None
+        return None if _comes(item, seen, now) else await _enter(root, item, "no run was on its way", guard)
+    started = None
+    if await _due(root, item, wait, now) and not _comes(item, seen, now):
+        started = await _enter(root, item, f"looking again at {wait.kind}", guard)
+    if started is None and wait.look_again_at is not None and wait.look_again_at <= now:
+        # the others whose time has come are not to wait behind this one for ever
+        await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)
+    return started
+
+
+def _comes(item: WorkItem, seen: Observed, now: datetime) -> bool:
+    """Whether a run will get to the item by itself, or so many are on their way that another would only queue up."""
+    return seen.crowded or any(_on_its_way(run, now) for run in seen.begun.get(item.key, ()))
 
 
 async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
@@ -193,13 +202,19 @@ async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> boo
 
 
 async def _ci_has_spoken(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
-    """Look at the gate without a run, for it is one cheap question; while it is pending nothing follows."""
+    """Look at the gate without a run, for it is one cheap question; while it is pending nothing follows.
+
+    What the forge refuses is the stage's to tell a person; a forge that is away is asked again.
+    """
     if wait.look_again_at is None or now < wait.look_again_at:
         return False
-    result = await gates.answer(root, item, root.project(item.project), CI_GREEN.name, None)
-    if result.answer is not Answer.PENDING:
+    try:
+        result = await gates.answer(root, item, root.project(item.project), CI_GREEN.name, None)
+        return result.answer is not Answer.PENDING
+    except Refused:
         return True
-    await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)
+    except Unavailable as error:
+        log.info("%s: CI cannot be asked: %s", item.key, error)
     return False
 
 

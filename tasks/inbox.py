@@ -132,8 +132,8 @@ def _follow(
     if (base := entry.payload.get("base", project.default_branch)) != project.default_branch:
         return "", f"its pull request wants into {base}"
     key = _item_key(session, project, entry)
-    if key is not None and entry.state is not None:
-        dependencies.tracker_moved(session, key, entry.state.state_group, root.now())
+    if key is not None and entry.state is not None and (group := _group(root, project, entry.state)):
+        dependencies.tracker_moved(session, key, group, root.now())
     signal = entry.signal or _meaning(session, root, project, entry.state, key)
     if signal is Signal.STOP_REQUESTED and not root.settings.stop_status_enabled:
         return "", "ORCH_STOP_STATUS_ENABLED is off"
@@ -183,6 +183,12 @@ def _meaning(
     if known is None or not known.knows(change.state_id):
         raise NotYet
     return known.signal(change, ours=_shown_by_us(session, key))
+
+
+def _group(root: Services, project: Project, change: StateChange) -> str:
+    """The state group that the card stands in now, as far as anybody has told."""
+    known = root.states.cached(project)
+    return (known.group(change.state_id) if known else "") or change.state_group
 
 
 def _shown_by_us(session: Session, key: str | None) -> set[Status]:
@@ -269,7 +275,7 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
             hopeless = ""
         if hopeless:
             log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
-            await root.store.awrite(inbox.resolved, pending.id, f"ignored: {hopeless}", root.now())
+            await root.store.awrite(inbox.resolved, pending.id, f"{inbox.GIVEN_UP}{hopeless}", root.now())
         elif (done := await _resolve_one(root, pending, own)) is not None:
             moved.extend(done.items)
     return tuple(moved)

@@ -17,6 +17,9 @@ from tasks.services import Services
 
 log = logging.getLogger("orch.outbox")
 
+UNHEARD_S = 30.0
+"""How long a card that a person has just moved is left as it is: by then a webhook or the tick has told of it."""
+
 
 async def deliver(root: Services, item_key: str | None = None) -> int:
     """Send what is due, of one item or of all; how many letters went. Safe to run in several processes at once."""
@@ -105,6 +108,8 @@ async def _show(root: Services, item: WorkItem, wait: Wait | None) -> None:
     if card.state_id != target:
         if not states.may_overwrite(current, item, wanted):
             return
+        if current in states.SIGNALS and await root.store.aread(_unheard, root, item, card.state_id):
+            raise Unavailable(f"{item.key} was moved to {current}, which nobody has told yet.", retry_after=UNHEARD_S)
         await root.tracker.set_state(project, item.tracker_id, target)
     await root.store.awrite(_shown, item, known.status(target), target)
 
@@ -118,6 +123,17 @@ async def _show_refused(root: Services, letter: Letter) -> None:
     if target is None:
         raise Refused(f"Project {project.key} has no state that could stand for blocked.")
     await root.tracker.set_state(project, str(letter.payload["refused"]), target)
+
+
+def _unheard(session: Session, root: Services, item: WorkItem, state_id: str) -> bool:
+    """Whether a card says a person's word of which neither a webhook nor polling has brought anything yet.
+
+    Showing our state over it would unsay it for good. Without polling nobody would find it; then ours is shown.
+    """
+    if not (root.settings.reconcile_enabled and root.settings.reconcile_plane_enabled):
+        return False
+    seen = sightings.last(session, sightings.board(item.project), [item.tracker_id]).get(item.tracker_id)
+    return seen is not None and seen.state != state_id
 
 
 def _shown(session: Session, item: WorkItem, status: object, state_id: str) -> None:

@@ -22,7 +22,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
-from prefect.states import Cancelled, Crashed, Scheduled
+from prefect.states import Cancelled, Cancelling, Crashed, Scheduled
 
 from pipeline.errors import Unavailable
 from pipeline.signals import stage_resource
@@ -213,6 +213,15 @@ async def cancel(run_id: str, message: str) -> None:
     async with get_client() as client:
         try:
             await client.set_flow_run_state(UUID(run_id), Cancelled(message=message), force=True)
+        except ObjectNotFound:
+            return
+
+
+async def ask_to_cancel(run_id: str, message: str) -> None:
+    """Have the worker on the run's own host end it: Cancelling is what workers look for. Idempotent."""
+    async with get_client() as client:
+        try:
+            await client.set_flow_run_state(UUID(run_id), Cancelling(message=message), force=True)
         except ObjectNotFound:
             return
 

@@ -6,7 +6,6 @@ on its first start; afterwards the blocks are the operator's.
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
-from pipeline.clients.process import alive, safe_environment
+from pipeline.clients.process import alive_here, safe_environment
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import SettingsError
 from pipeline.messages import Texts
@@ -88,7 +87,7 @@ class Services:
 
     def alive(self, process: ProcessIdentity) -> bool | None:
         """Whether a recorded process lives; None when it ran on another host."""
-        return alive(process) if process.host == socket.gethostname() else None
+        return alive_here(process)
 
     def agent_environment(self, item: str, role: Role, facts: Mapping[str, str]) -> dict[str, str]:
         """All that an agent sees of the environment: the allow-list, the facts of its job, and what is let through.

@@ -41,8 +41,14 @@ CHECK: Step = {
 
 async def subject(key: str) -> tuple[Services, WorkItem, Project]:
     """The services, the item and its project. Raises `StaleWrite` when the item is gone or cancelled."""
+    root, item = await alone(key)
+    return root, item, root.project(item.project)
+
+
+async def alone(key: str) -> tuple[Services, WorkItem]:
+    """The same without the project, for what must work when that was taken out of the registry."""
     root = await services()
     item = await root.store.aread(items.find, key)
     if item is None:
         raise StaleWrite(f"There is no live work item {key} any more.")
-    return root, item, root.project(item.project)
+    return root, item

@@ -36,7 +36,7 @@ def answer(key: Key, text: Annotated[str, typer.Argument(help="The answer.")]) -
 
 @app.command()
 def stop(key: Key) -> None:
-    """Stop an item for good: its agent, its runs and its worktree."""
+    """Stop an item for good: its agent, its runs, its worktree, its branch and its pull request."""
     _decide(key, "stop_requested", "")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hmac
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,8 +12,10 @@ from datetime import timedelta
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from deployments.control import release
+from deployments.receiver.metrics import CONTENT_TYPE, metrics
 from deployments.receiver.queue_view import queue_view
-from pipeline.errors import BadSignature, OrchError, UnreadableDelivery
+from pipeline.errors import BadSignature, OrchError, Refused, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
 from pipeline.model import Delivery
@@ -57,7 +60,7 @@ class Receiver:
 
 
 def create_app(root: Services) -> FastAPI:
-    """The receiver's application: two webhooks, `/healthz` and `/queue`."""
+    """The receiver's application: two webhooks, `/healthz`, `/queue`, `/metrics`, and what an operator may do."""
     receiver = Receiver(root)
     app = FastAPI(title="Orch receiver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_pumping(receiver))
     settings = root.settings
@@ -78,7 +81,37 @@ def create_app(root: Services) -> FastAPI:
     async def queue() -> Response:
         return JSONResponse(await root.store.aread(queue_view, root))
 
+    @app.get("/metrics")
+    async def numbers() -> Response:
+        return Response(await root.store.aread(metrics, root), media_type=CONTENT_TYPE)
+
+    @app.post("/transition-lease/release")
+    async def release_lease(request: Request, work_item: str) -> Response:
+        return await _release_lease(root, request, work_item)
+
     return app
+
+
+async def _release_lease(root: Services, request: Request, work_item: str) -> Response:
+    """`orch release-lease` for operators elsewhere."""
+    if (refused := _no_operator(root, request)) is not None:
+        return refused
+    try:
+        said = await root.store.awrite(release, root.texts, work_item, "an operator", root.now(), root.alive)
+    except Refused as error:
+        return _answer(409, "operator", str(error))
+    return _answer(200, "operator", said)
+
+
+def _no_operator(root: Services, request: Request) -> Response | None:
+    """Why the request is not an operator's; None when it is."""
+    token = root.settings.operator_token.get_secret_value()
+    if not token:
+        return _answer(404, "operator", "Operator endpoints are off: set ORCH_OPERATOR_TOKEN to use them.")
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.casefold() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        return _answer(403, "operator", "This needs the header `Authorization: Bearer` with ORCH_OPERATOR_TOKEN.")
+    return None
 
 
 async def _webhook(receiver: Receiver, request: Request, source: str, parse: Parse, secret: str) -> Response:

@@ -222,6 +222,11 @@ def alive(who: ProcessIdentity) -> bool:
     return (who.host, who.boot) == (socket.gethostname(), _boot()) and _started(who.pgid) == who.started
 
 
+def alive_here(who: ProcessIdentity) -> bool | None:
+    """Whether exactly that process runs; None when it runs or ran on another host, so that nobody here can tell."""
+    return alive(who) if who.host == socket.gethostname() else None
+
+
 def kill_group(who: ProcessIdentity, *, grace_s: float = 5.0) -> bool:
     """End the process group that `who` leads: TERM, after `grace_s` KILL. Blocks until it is gone. Idempotent.
 

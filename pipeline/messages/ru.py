@@ -24,6 +24,9 @@ RU: dict[str, str] = {
     ),
     "done": "✅ <b>{key}</b> {title}\nГотово: коммит {commit} в ветке {branch}.",
     "cancelled": "🛑 <b>{key}</b> {title}\nОстановлено и отменено на стадии {stage}.",
+    "stop_waits": "🛑 {key} будет остановлено, как только завершится необратимый шаг: {why}",
+    "stop_left": "🛑 {key} остановлено, осталось как есть: {why}",
+    "lease_released": "🔓 {key}: {who} забирает задачу у запуска {run}; её продолжит другой запуск.",
     "rolled_back": "↩️ {key} возвращается со стадии {from_stage} на {to_stage}: {reason}",
     "agent_finished": (
         "Роль {role} закончила попытку {visit} стадии {stage} "

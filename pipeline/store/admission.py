@@ -13,6 +13,7 @@ from pipeline.store import dependencies, journal, places
 
 def facts(session: Session, item: WorkItem, sources: Sequence[str]) -> Facts:
     """What the decision about `item` rests on. `sources` of dependencies that count; none: nothing does."""
+    taken = places.active(session, item.project)
     has_place = places.has(session, item.id)
     ahead: list[str] = []
     if needs_place(item.stage) and not has_place:
@@ -25,8 +26,9 @@ def facts(session: Session, item: WorkItem, sources: Sequence[str]) -> Facts:
         blockers=dependencies.unfinished(session, item.key, sources),
         cycle=dependencies.cycle(session, item.key, sources),
         has_place=has_place,
-        active=places.active(session, item.project),
+        active=tuple(taken.values()),
         ahead=tuple(ahead),
+        free_slot=places.free_slot(taken),
         under_way=item.landed is not None or any(effect.open for effect in journal.of_item(session, item.id)),
     )
 
@@ -40,7 +42,8 @@ def admit(
     session: Session, item: WorkItem, *, limit: int, sources: Sequence[str], now: datetime
 ) -> WaitFor | Block | None:
     """Let `item` in and give it its place, or say what keeps it out. Idempotent."""
-    kept = look(session, item, limit=limit, sources=sources)
+    seen = facts(session, item, sources)
+    kept = may_enter(item, seen, limit=limit)
     if kept is None and needs_place(item.stage):
-        places.take(session, item, now)
+        places.take(session, item, seen.free_slot, now)
     return kept

@@ -100,12 +100,12 @@ def wake_dependents(session: Session, key: str, now: datetime) -> None:
 
 
 def tracker_moved(session: Session, key: str, group: str, now: datetime) -> None:
-    """The card of `key` now stands in this state group; whoever waits for one that has ended looks again."""
+    """The card of `key` now stands in this state group; whoever waits for one that is out of the way looks again."""
     rows = session.exec(select(DependencyRow).where(DependencyRow.blocked_by == key)).all()
     for row in rows:
         row.group = group
         session.add(row)
-    if group in ENDED_GROUPS:
+    if group in ("", *ENDED_GROUPS):
         _wake(session, [row.item_key for row in rows], now)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from pipeline.model import Wait, WaitKind, WorkItem
@@ -30,10 +31,10 @@ def standing(session: Session, key: str) -> Standing | None:
     return Standing(item, waits.open_wait(session, item.id), leases.owner(session, item.id)) if item else None
 
 
-def stopping(session: Session, *, limit: int) -> list[str]:
-    """Keys of items that are to be stopped and are not yet."""
-    query = select(WorkItemRow.key).where(_live(), col(WorkItemRow.cancel_requested_at).is_not(None))
-    return list(session.exec(query.order_by(col(WorkItemRow.id)).limit(limit)).all())
+def stopping(session: Session, *, limit: int) -> list[WorkItem]:
+    """Items that are to be stopped and are not yet."""
+    query = select(WorkItemRow).where(_live(), col(WorkItemRow.cancel_requested_at).is_not(None))
+    return [items.snapshot(row) for row in session.exec(query.order_by(col(WorkItemRow.id)).limit(limit)).all()]
 
 
 def owned(session: Session) -> list[Standing]:
@@ -67,9 +68,9 @@ def _quiet(before: datetime) -> ColumnElement[bool]:
 
 def looking_again(session: Session, now: datetime, *, limit: int) -> list[Standing]:
     """Items whose machine is to be looked at again: it is time, or their merge turn has come."""
+    mine = aliased(TicketRow)
     ahead = select(TicketRow.id).where(
-        TicketRow.project == WorkItemRow.project,
-        col(TicketRow.id) < select(TicketRow.id).where(TicketRow.item_id == WorkItemRow.id).scalar_subquery(),
+        mine.item_id == WorkItemRow.id, TicketRow.project == mine.project, col(TicketRow.id) < col(mine.id)
     )
     woken = select(TicketRow.id).where(TicketRow.item_id == WorkItemRow.id, col(TicketRow.woken_at).is_not(None))
     first = or_(col(WaitRow.kind) != WaitKind.MERGE_TURN.value, ~ahead.exists())

@@ -66,6 +66,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         not_before=row.not_before,
         hold=Hold(row.hold) if row.hold else None,
         hold_reason=row.hold_reason,
+        held_at=row.held_at,
         feedback=row.feedback,
         pull_number=row.pull_number,
         head=row.head,
@@ -214,7 +215,7 @@ def move(
     row.version += 1
     row.entered_at = now
     row.visits = {**row.visits, to.value: row.visits.get(to.value, 0) + 1}
-    row.hold, row.hold_reason, row.failures, row.not_before = None, "", 0, None
+    row.hold, row.hold_reason, row.held_at, row.failures, row.not_before = None, "", None, 0, None
     if spend is not None:
         row.attempts = {**row.attempts, spend.value: row.attempts.get(spend.value, 0) + 1}
     if to is Stage.CANCELLED:
@@ -247,6 +248,7 @@ def hold(session: Session, item_id: int, kind: Hold, reason: str, now: datetime)
     row = lock(session, item_id)
     row.hold = row.hold if row.hold == Hold.ESCALATED else kind
     row.hold_reason = reason
+    row.held_at = row.held_at or now
     row.version += 1  # whoever was working on it has seen another item
     row.failures, row.not_before = 0, None
     _close_waits(session, row, f"held: {reason}", now)
@@ -258,7 +260,7 @@ def hold(session: Session, item_id: int, kind: Hold, reason: str, now: datetime)
 def unhold(session: Session, item_id: int, *, reset: Role | None) -> WorkItem:
     """Let a held item go on where it stands; `reset` forgives that role's attempts."""
     row = lock(session, item_id)
-    row.hold, row.hold_reason, row.failures, row.not_before = None, "", 0, None
+    row.hold, row.hold_reason, row.held_at, row.failures, row.not_before = None, "", None, 0, None
     if reset is not None:
         row.attempts = {role: count for role, count in row.attempts.items() if role != reset.value}
     session.add(row)

@@ -12,6 +12,9 @@ from pipeline.model import WorkItem
 from pipeline.store import items, leases
 from pipeline.store.tables import EffectRow
 
+REMOVE_BRANCH = "remove-branch"
+"""The one effect that belongs to stopping an item."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
@@ -28,17 +31,26 @@ class Effect:
 
 
 def start(
-    session: Session, /, item: WorkItem, name: str, lease: leases.Lease, *, subject: str, now: datetime, **details: Any
+    session: Session,
+    /,
+    item: WorkItem,
+    name: str,
+    lease: leases.Lease,
+    *,
+    subject: str,
+    now: datetime,
+    **details: Any,
 ) -> tuple[Effect, bool]:
     """Journal that `name` is about to be done to `subject`; (effect, whether this call is the first to say so).
 
+    Of an item that is being stopped nothing is begun but the removal of its branch.
     Not first: the effect was begun before and must be observed, not repeated. Raises `LeaseLost` when another run owns
     the item, or has begun this effect under a later lease.
     """
     leases.check(session, item, lease.token, now)
     key = f"{name}:{item.id}:{subject}"
     row = session.exec(select(EffectRow).where(EffectRow.key == key).with_for_update()).first()
-    if row is None and items.lock(session, item.id).cancel_requested_at is not None:
+    if row is None and name != REMOVE_BRANCH and items.lock(session, item.id).cancel_requested_at is not None:
         raise StaleWrite(f"{item.key} is being stopped; nothing that cannot be undone is begun.")
     if row is not None:
         if row.generation > lease.generation:

@@ -36,8 +36,8 @@ class Owner:
     flow_run_id: str
     stage: Stage
     process: ProcessIdentity
-    acquired_at: datetime
     expires_at: datetime
+    since: datetime
 
 
 Alive = Callable[[ProcessIdentity], bool | None]
@@ -153,6 +153,6 @@ def _owner(row: LeaseRow) -> Owner:
         flow_run_id=row.flow_run_id,
         stage=Stage(row.stage),
         process=ProcessIdentity(row.host, row.boot, row.pid, row.process_started),
-        acquired_at=row.acquired_at,
         expires_at=row.expires_at,
+        since=row.acquired_at,
     )

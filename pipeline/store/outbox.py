@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import or_
+from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
 from pipeline import signals
@@ -165,4 +165,4 @@ def refused(session: Session, letter_id: int, error: str, now: datetime) -> None
 
 def unsent(session: Session) -> int:
     """How many letters wait."""
-    return len(session.exec(select(OutboxRow.id).where(col(OutboxRow.sent_at).is_(None))).all())
+    return session.exec(select(func.count()).select_from(OutboxRow).where(col(OutboxRow.sent_at).is_(None))).one()

@@ -4,6 +4,7 @@ A place is taken when an item first enters a stage past analysis and kept, held 
 The slot numbers are what makes racing for the last place safe: two transactions that choose the same one collide.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -22,16 +23,20 @@ def has(session: Session, item_id: int) -> bool:
     return session.get(PlaceRow, item_id) is not None
 
 
-def active(session: Session, project: str) -> tuple[str, ...]:
-    """The items that have a place, in the order in which they took it."""
-    return tuple(
-        session.exec(
-            select(WorkItemRow.key)
-            .join(PlaceRow, col(PlaceRow.item_id) == WorkItemRow.id)
-            .where(PlaceRow.project == project)
-            .order_by(col(PlaceRow.since), col(PlaceRow.item_id))
-        ).all()
-    )
+def active(session: Session, project: str) -> dict[int, str]:
+    """The items that have a place, by its slot, in the order in which they took it."""
+    rows = session.exec(
+        select(PlaceRow.slot, WorkItemRow.key)
+        .join(WorkItemRow, col(PlaceRow.item_id) == WorkItemRow.id)
+        .where(PlaceRow.project == project)
+        .order_by(col(PlaceRow.since), col(PlaceRow.item_id))
+    ).all()
+    return dict(rows)
+
+
+def free_slot(taken: Collection[int]) -> int:
+    """The lowest slot that is not taken."""
+    return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
 
 def line(session: Session, project: str) -> list[WorkItemRow]:
@@ -48,17 +53,15 @@ def line(session: Session, project: str) -> list[WorkItemRow]:
     return sorted(rows, key=lambda row: (rank(row.priority), row.entered_at, row.id))
 
 
-def take(session: Session, item: WorkItem, now: datetime) -> None:
-    """Give the item a place, the lowest that is free. Idempotent.
+def take(session: Session, item: WorkItem, slot: int, now: datetime) -> None:
+    """Give the item a place, in the slot that was free when it was decided that there is one. Idempotent.
 
-    Raises `IntegrityError` when another transaction takes the same one; `Store.write` then does all of it again.
+    Raises `IntegrityError` when another transaction has taken it since; `Store.write` then does all of it again. The
+    slot is not looked for here: by now another one may be free, and there would be one place too many.
     """
-    if has(session, item.id):
-        return
-    taken = set(session.exec(select(PlaceRow.slot).where(PlaceRow.project == item.project)).all())
-    slot = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    session.add(PlaceRow(item_id=item.id, project=item.project, slot=slot, since=now))
-    session.flush()
+    if not has(session, item.id):
+        session.add(PlaceRow(item_id=item.id, project=item.project, slot=slot, since=now))
+        session.flush()
 
 
 def give_back(session: Session, item_id: int, project: str, now: datetime) -> None:

@@ -79,6 +79,7 @@ class WorkItemRow(SQLModel, table=True):
     not_before: datetime | None = _maybe_time()
     hold: str | None = None
     hold_reason: str = ""
+    held_at: datetime | None = _maybe_time()
     feedback: str = ""
     pull_number: int | None = None
     head: str | None = None

@@ -16,7 +16,7 @@ from pipeline.store import freezes, items, waits
 from pipeline.store.engine import Store
 from tests.chaos.shop import DESCRIPTION, REPOSITORIES, thing
 
-PATIENCE_S = 180
+PATIENCE_S = 600
 """How long a person waits for what he said to be taken before he says it again, which counts as a loss."""
 
 MOVES = {WaitKind.APPROVAL: "Approved", WaitKind.CONFIRMATION: "Confirm Deploy"}

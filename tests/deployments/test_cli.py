@@ -160,3 +160,51 @@ def test_an_actor_without_a_name_is_told_by_number(desk: Desk, monkeypatch: pyte
     assert orch("approve", item.key).exit_code == 0
     [decision] = desk.store.read(waits.decisions, item.id)
     assert decision.actor.removeprefix("cli:").isdigit()
+
+
+# --- why, and what an operator does besides deciding
+
+
+@pytest.fixture
+def projects(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_PROJECTS_JSON", desk.settings.projects_json)
+
+
+def test_why_tells_all_four_and_as_json_is_one_object(desk: Desk, projects: None) -> None:
+    item = desk.item()
+    desk.asks(item, WaitKind.APPROVAL)
+    lines = orch("why", item.key).stdout.splitlines()
+    assert lines[0] == f"{item.key} ({item.title}) at analysis"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["waits for", "since", "moved by", "then"]
+    assert json.loads(orch("why", item.key, "--json").stdout)["waits_for"] == "A person: waits for approval"
+
+
+def test_depend_freeze_and_thaw_have_commands(desk: Desk, projects: None) -> None:
+    item, other = desk.item(), desk.item()
+    assert orch("depend", item.key, "--on", other.key).stdout == f"{item.key} waits for {other.key}.\n"
+    assert orch("depend", item.key, "--remove", other.key).stdout == f"{item.key} waits for {other.key} no longer.\n"
+    assert orch("freeze", "SHOP", "--why", "release day").stdout.startswith("SHOP is frozen")
+    assert orch("thaw", "SHOP").stdout == "SHOP is thawed.\n"
+    assert orch("freeze", "--why", "the forge moves").stdout.startswith("Everything is frozen")
+    assert orch("thaw").stdout == "Everything is thawed.\n"
+
+
+def test_a_lease_that_nobody_has_is_said_to_be_free(desk: Desk) -> None:
+    item = desk.item()
+    assert orch("release-lease", item.key).stdout == f"No run owns {item.key}.\n"
+
+
+def test_deliveries_are_a_table_or_one_object(desk: Desk) -> None:
+    assert orch("deliveries").exit_code == 0
+    assert json.loads(orch("deliveries", "--failed", "--json").stdout) == {"deliveries": []}
+    assert orch("replay", "--since", "2026-11-21T03:00:00").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("depend", "SHOP-1"), "--on KEY"), (("replay",), "--since TIME"), (("replay", "7"), "no delivery 7")],
+)
+def test_what_is_missing_is_said(desk: Desk, words: tuple[str, ...], said: str) -> None:
+    result = orch(*words)
+    assert result.exit_code != 0
+    assert said in result.stderr

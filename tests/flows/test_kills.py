@@ -200,6 +200,8 @@ def chosen(count: int, kills: int) -> list[int]:
     """Numbers of the checkpoints to kill at: first, last and evenly between; all of them when asked for."""
     if os.environ.get("ORCH_KILL_EVERY") == "1" or count <= kills:
         return list(range(1, count + 1))
+    if kills == 1:
+        return [(count + 1) // 2]
     return sorted({1 + round(index * (count - 1) / (kills - 1)) for index in range(kills)})
 
 

@@ -10,7 +10,7 @@ from deployments.receiver.app import HEARTBEAT, TICKS_LATE, create_app
 from deployments.sandbox.client import SandboxClient
 from pipeline.model import Hold, WaitKind
 from pipeline.stages import Stage
-from pipeline.store import heartbeats, items, outbox, queue, reactions
+from pipeline.store import counters, heartbeats, items, outbox, queue, reactions
 from tests.pipeline.store.helpers import claimed
 from tests.support.hooks import plane_moved, plane_says, receiving
 from tests.support.services import Desk, until
@@ -149,3 +149,23 @@ async def test_the_queue_tells_who_waits_for_what_and_why(web: httpx.AsyncClient
     assert by_key[merging.key]["run"] == "run-7"
     assert told["merge_queues"] == {"SHOP": [merging.id]}
     assert (told["unconsumed_signals"], told["pending_deliveries"], told["unsent_letters"]) == (0, 0, 0)
+
+
+async def test_the_metrics_count_items_waits_and_what_the_reconciler_did(web: httpx.AsyncClient, desk: Desk) -> None:
+    desk.asks(desk.item(), WaitKind.APPROVAL)
+    claimed(desk.store, desk.item(Stage.TESTING), run="run-8", now=desk.clock.now)
+    desk.store.write(counters.count, counters.DEDUPED, 3)
+    desk.store.write(heartbeats.beat, HEARTBEAT, desk.clock.now)
+    answer = await web.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    told = answer.text.splitlines()
+    for line in (
+        'orch_items{stage="analysis"} 1.0',
+        'orch_items{stage="testing"} 1.0',
+        'orch_waiting_items{wait="approval"} 1.0',
+        "orch_deduped_total 3.0",
+        "orch_leases 1.0",
+    ):
+        assert line in told
+    assert any(line.startswith("orch_last_tick_timestamp_seconds ") for line in told)
+    assert (await web.get("/queue")).json()["reconciler"][counters.DEDUPED] == 3

@@ -18,6 +18,7 @@ def upgrade() -> None:
     with op.batch_alter_table("work_items") as items:
         items.add_column(sa.Column("priority", sa.String(), nullable=False, server_default="none"))
         items.add_column(sa.Column("relations_as_of", TIME, nullable=True))
+        items.add_column(sa.Column("held_at", TIME, nullable=True))
     with op.batch_alter_table("work_items") as items:
         items.alter_column("priority", server_default=None)
     with op.batch_alter_table("dependencies") as dependencies:
@@ -58,5 +59,6 @@ def downgrade() -> None:
         dependencies.drop_index("ix_dependencies_blocked_by")
         dependencies.drop_column("group")
     with op.batch_alter_table("work_items") as items:
+        items.drop_column("held_at")
         items.drop_column("relations_as_of")
         items.drop_column("priority")

@@ -1,0 +1,281 @@
+"""STOP: what an item left outside goes, its artifacts stay, and only then it is cancelled."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from pipeline.clients.process import identity
+from pipeline.errors import Unavailable
+from pipeline.model import Hold, ProcessIdentity, WorkItem
+from pipeline.projects import Registry
+from pipeline.signals import Signal
+from pipeline.stages import Stage
+from pipeline.store import inbox, items, journal, leases, outbox, reactions
+from pipeline.store.leases import Lease
+from tasks import landing, steps, stopping
+from tests.support.services import Desk, open_desk
+
+BRD = "# What\n\nÜmlaut.\n"
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
+        client.ci("off")
+        yield client
+
+
+@pytest.fixture
+async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    async with open_desk(sandbox, tmp_path) as desk:
+
+        async def services() -> object:
+            return desk.root
+
+        monkeypatch.setattr(steps, "services", services)
+        yield desk
+
+
+def asked_to_stop(desk: Desk, stage: Stage = Stage.DEVELOPMENT, **columns: object) -> WorkItem:
+    """An item that a person has stopped."""
+    item = desk.item(stage, **columns)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    return desk.again(item)
+
+
+def pushed(desk: Desk, item: WorkItem) -> int:
+    """Have the item's branch, with an artifact, and its pull request on the forge; the pull request's number."""
+    files = {f"{item.artifacts}/01-brd.md": BRD, f"{item.key}.txt": "code"}
+    desk.sandbox.commit(item.branch, files, "Write it", who="api")
+    with desk.sandbox.gitea_api() as gitea:
+        wanted = {"title": item.key, "head": item.branch, "base": "main"}
+        return int(gitea.post("/repos/acme/shop/pulls", json=wanted).raise_for_status().json()["number"])
+
+
+async def taken(desk: Desk, item: WorkItem) -> Lease:
+    lease = await stopping.take_over(desk.root, item)
+    assert isinstance(lease, Lease)
+    return lease
+
+
+async def stopped(desk: Desk, item: WorkItem) -> list[str]:
+    """What the flow does after the processes have ended; what was left."""
+    lease = await taken(desk, item)
+    left = await stopping.clean_up.fn(item.key, lease)
+    await stopping.cancel_item(desk.root, item, lease, left)
+    return left
+
+
+def archived(desk: Desk, item: WorkItem) -> Path:
+    return desk.settings.runs_folder / item.key / f"archive-{item.id}" / item.artifacts / "01-brd.md"
+
+
+def pull(desk: Desk, number: int) -> dict[str, object]:
+    with desk.sandbox.gitea_api() as gitea:
+        answer: dict[str, object] = gitea.get(f"/repos/acme/shop/pulls/{number}").raise_for_status().json()
+        return answer
+
+
+async def test_branch_and_pull_request_go_and_the_artifacts_stay_in_the_archive(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    number = pushed(desk, item)
+    assert await stopped(desk, item) == []
+    assert item.branch not in desk.sandbox.repository().branches
+    assert (pull(desk, number)["state"], pull(desk, number)["merged"]) == ("closed", False)
+    assert archived(desk, item).read_text() == BRD
+    assert desk.again(item).stage is Stage.CANCELLED
+
+
+async def test_what_an_agent_had_not_committed_is_archived_and_its_worktree_removed(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    workspace = desk.root.workspace(desk.project)
+    workspace.fetch()
+    worktree = workspace.worktree(item.key, item.branch)
+    half = worktree / item.artifacts / "01-brd.md"
+    half.parent.mkdir(parents=True)
+    half.write_text("# Half")
+    await stopped(desk, item)
+    assert archived(desk, item).read_text() == "# Half"
+    assert not worktree.exists()
+    assert workspace.worktrees() == ()
+
+
+async def test_an_item_that_never_pushed_anything_is_stopped_too(desk: Desk) -> None:
+    item = asked_to_stop(desk, Stage.ANALYSIS)
+    assert await stopped(desk, item) == []
+    assert not archived(desk, item).exists()
+    assert desk.again(item).stage is Stage.CANCELLED
+
+
+async def test_removing_the_branch_is_in_the_journal_with_the_commit_it_stood_at(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    pushed(desk, item)
+    tip = desk.sandbox.repository().branches[item.branch]
+    await stopped(desk, item)
+    [effect] = desk.store.read(journal.of_item, item.id)
+    assert (effect.name, effect.open, effect.details["tip"]) == (journal.REMOVE_BRANCH, False, tip)
+
+
+async def test_a_fresh_start_gets_a_fresh_branch_under_the_same_keys(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(Stage.DEVELOPMENT, card)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    pushed(desk, item)
+    await stopped(desk, desk.again(item))
+    fresh = desk.item(card=card)
+    assert (fresh.id != item.id, fresh.branch, fresh.stage) == (True, item.branch, Stage.ANALYSIS)
+    workspace = desk.root.workspace(desk.project)
+    main = workspace.fetch()
+    workspace.worktree(fresh.key, fresh.branch)
+    assert workspace.tip(fresh.key) == main
+
+
+async def test_a_start_that_was_asked_for_meanwhile_is_announced_at_the_end(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    wish = desk.store.write(
+        inbox.signal, delivery_id=None, project="SHOP", item_key=item.key, signal=Signal.START_REQUESTED, actor="ada",
+        payload={}, now=desk.clock.now,
+    )  # fmt: skip
+    assert desk.store.write(reactions.apply, wish, desk.clock.now, desk.root.texts) is None
+    await stopped(desk, item)
+    events = [row.payload["event"] for row in desk.letters if row.kind == outbox.Kind.EVENT]
+    assert events == [Signal.STOP_REQUESTED.event, Signal.START_REQUESTED.event]
+
+
+@pytest.mark.parametrize("signal", [s for s in Signal if s not in (Signal.STOP_REQUESTED, Signal.START_REQUESTED)])
+async def test_an_item_that_is_stopped_or_cancelled_ignores_everything_but_a_start(desk: Desk, signal: Signal) -> None:
+    item = asked_to_stop(desk, Stage.REVIEW)
+
+    def said() -> str | None:
+        stored = desk.store.write(
+            inbox.signal, delivery_id=None, project="SHOP", item_key=item.key, signal=signal, actor="eve",
+            payload={}, now=desk.clock.now,
+        )  # fmt: skip
+        return desk.store.write(reactions.apply, stored, desk.clock.now, desk.root.texts)
+
+    assert said() == f"ignored: {item.key} is being stopped."
+    assert desk.again(item) == item
+    await stopped(desk, item)
+    assert said() == "ignored: There is no such work item."
+    assert desk.again(item).stage is Stage.CANCELLED
+
+
+# --- what goes wrong
+
+
+async def test_a_forge_that_is_away_leaves_the_item_for_the_next_try(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    pushed(desk, item)
+    lease = await taken(desk, item)
+    desk.sandbox.fail_next("gitea", 1000, status=500, match="/branches/")
+    with pytest.raises(Unavailable):
+        await stopping.clean_up.fn(item.key, lease)
+    assert desk.again(item).stage is Stage.DEVELOPMENT
+    desk.sandbox.clear_faults()
+    await stopping.give_back(desk.root, item, lease)
+    assert await stopped(desk, item) == []
+    assert item.branch not in desk.sandbox.repository().branches
+
+
+async def test_a_branch_that_is_no_task_branch_is_never_removed(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    item = desk.store.write(items.update, item, None, desk.clock.now, branch="main")
+    left = await stopped(desk, item)
+    assert left == ["main is not the name of a task branch; remove it by hand."]
+    assert "main" in desk.sandbox.repository().branches
+    assert desk.again(item).stage is Stage.CANCELLED
+
+
+async def test_what_was_left_is_said_on_the_card(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    desk.store.write(items.update, item, None, desk.clock.now, branch="main")
+    await stopped(desk, item)
+    told = [row.payload["html"] for row in desk.letters if row.kind == outbox.Kind.COMMENT]
+    assert any("left as it is: main is not the name of a task branch" in html for html in told)
+
+
+async def test_an_item_whose_project_was_taken_out_of_the_registry_can_be_stopped(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    object.__setattr__(desk.root, "projects", Registry())
+    [left] = await stopped(desk, item)
+    assert "not in the registry any more" in left
+    assert desk.again(item).stage is Stage.CANCELLED
+
+
+# --- landings
+
+
+async def test_an_item_that_has_landed_goes_on_and_says_so(desk: Desk) -> None:
+    item = asked_to_stop(desk, Stage.DEPLOY, landed="a" * 40)
+    said = await stopping.take_over(desk.root, item)
+    assert said == stopping.LANDED.format(key=item.key)
+    assert desk.again(item).cancel_requested_at is None
+    assert any("has landed already" in str(row.payload.get("html")) for row in desk.letters)
+
+
+async def test_an_item_that_is_blocked_after_its_landing_can_be_given_up(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY, landed="a" * 40)
+    desk.store.write(reactions.hold, item, Hold.BLOCKED, "it is degraded", desk.clock.now, desk.root.texts)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    assert await stopped(desk, desk.again(item)) == ["Its change has landed and stays on main."]
+    assert desk.again(item).stage is Stage.CANCELLED
+
+
+async def test_a_landing_that_is_under_way_is_waited_for_and_that_is_said_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "LANDING_S", 2)
+    item = desk.item(Stage.DEPLOY, validated="a" * 40)
+    lease = desk.store.write(
+        leases.claim, item.id, flow_run_id="run-1", stage=item.stage, token="t", process=me(), now=desk.clock.now,
+        ttl=30, alive=desk.root.alive,
+    )  # fmt: skip
+    assert isinstance(lease, Lease)
+    effect, _ = desk.store.write(journal.start, item, landing.LAND, lease, subject="a" * 40, now=desk.clock.now)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    assert not await stopping.landing_is_over(desk.root, desk.again(item))
+    [said] = [row.payload["html"] for row in desk.letters if row.kind == outbox.Kind.COMMENT]
+    assert "is stopped as soon as what cannot be undone has ended: land" in said
+    desk.store.write(journal.finish, effect, "it moved on", desk.clock.now)
+    assert await stopping.landing_is_over(desk.root, desk.again(item))
+
+
+async def test_a_landing_that_its_dead_run_never_made_is_over_with_the_stop(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY, validated=desk.sandbox.commit("feature/x", {"x": "x"}, "Write x", who="api"))
+    lease = desk.store.write(
+        leases.claim, item.id, flow_run_id="run-1", stage=item.stage, token="t", process=me(), now=desk.clock.now,
+        ttl=30, alive=desk.root.alive,
+    )  # fmt: skip
+    assert isinstance(lease, Lease)
+    desk.store.write(journal.start, item, landing.LAND, lease, subject=str(item.validated), now=desk.clock.now)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    await stopped(desk, desk.again(item))
+    assert desk.again(item).stage is Stage.CANCELLED
+    assert [e.name for e in desk.store.read(journal.of_item, item.id) if e.open] == []
+
+
+# --- one at a time
+
+
+async def test_a_second_stop_does_not_take_a_living_one_over(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    await taken(desk, item)
+    assert desk.store.read(stopping.stopped_elsewhere, item, desk.root)
+    assert "still has" in str(await stopping.take_over(desk.root, item))
+
+
+async def test_a_stage_run_on_this_host_is_taken_over_at_once(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    desk.store.write(
+        leases.claim, item.id, flow_run_id="run-1", stage=item.stage, token="t", process=me(), now=desk.clock.now,
+        ttl=30, alive=desk.root.alive,
+    )  # fmt: skip
+    assert (await taken(desk, item)).stolen_from == "run-1"
+
+
+def me() -> ProcessIdentity:
+    return identity(os.getpid())
