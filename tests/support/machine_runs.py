@@ -298,7 +298,7 @@ def _stop(world: World, key: str, pid: int) -> Steps:
     item = world.read(items.find, key)
     if item is None or item.stage.terminal or item.cancel_requested_at is None:
         return
-    if world.read(stopping._is_landing, item, root):
+    if world.read(stopping.stopped_elsewhere, item, root) or world.read(stopping._under_way, item, root) is not None:
         return  # the tick comes back to it
     yield "end the owner"
     owner = world.read(leases.owner, item.id)
@@ -310,8 +310,15 @@ def _stop(world: World, key: str, pid: int) -> Steps:
     landed = found.landed is not None or bool(
         begun and found.validated and world.repository.contains(world.repository.main, found.validated)
     )
+    yield "take over"
+    lease = world.write(stopping._take_over, root, item, landed, f"stop-{pid}")
+    if isinstance(lease, str):
+        return
     yield "cancel"
-    world.write(stopping._cancel, root, item, landed, f"stop-{pid}")
+    with contextlib.suppress(StaleWrite, LeaseLost):
+        world.write(stopping._cancel, root, item, lease, [])
+    yield "give back"
+    world.write(leases.release, item.id, lease.token)
 
 
 def _process(pid: int) -> ProcessIdentity:
