@@ -121,7 +121,9 @@ def _told(verdict: Verdict, people: People, sandbox: SandboxClient, store: Store
     letters = [row for row in store.read(_letters) if row.kind == Kind.MESSAGE]
     repeated = len(state.telegram.messages) - len(letters)
     if repeated > 0:
-        verdict.remarks.append(f"{repeated} Telegram messages were sent again, because their sender died or Telegram's answer was lost")
+        verdict.remarks.append(
+            f"{repeated} Telegram messages were sent again, because their sender died or Telegram's answer was lost"
+        )
     verdict.stuck += [f"letter {r.id} ({r.kind}, {r.item_key}) unsent: {r.last_error}" for r in store.read(_unsent)]
 
 

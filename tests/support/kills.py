@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ FLOWS: dict[Stage, StageFlow] = {
     Stage.DEPLOY: deploy,
 }
 WAITS_FOR_CI = "Waiting for CI"
-RUNS = 6
+RUNS = 12
 """How many runs a stage may take before it counts as stuck."""
 DESCRIPTION = "Customers want a receipt on paper: every price, the discount, shipping and total."
 
@@ -261,12 +261,19 @@ async def _send_all(root: Services) -> None:
 
 
 @contextmanager
-def standing(folder: Path, server: PrefectServer) -> Iterator[Stand]:
-    """A sandbox, an empty database and the merge lock; nothing of it is left running."""
+def standing(
+    folder: Path, server: PrefectServer, *, project: Callable[[SandboxClient], Mapping[str, Any]] = lambda _: {}
+) -> Iterator[Stand]:
+    """A sandbox, an empty database and the merge lock; nothing of it is left running.
+
+    `project` makes settings that are laid over the sandbox project's.
+    """
     home, log = folder / "now", folder / "forked.log"
     home.mkdir(parents=True)
     pid, sandbox = start_sandbox(home / "sandbox", free_ports(1)[0], log)
-    settings = sandbox_settings(sandbox, FOLDER / "happy.toml", home / "orch", 1, crash_backoff_s=(0, 0, 0))
+    settings = sandbox_settings(
+        sandbox, FOLDER / "happy.toml", home / "orch", 1, project=project(sandbox), crash_backoff_s=(0, 0, 0)
+    )
     stand = Stand(folder, settings, sandbox, pid)
     store = Store(settings.store_url)
     migrate(store)
