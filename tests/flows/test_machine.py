@@ -36,6 +36,7 @@ from tests.support.machine import KEYS, Repository, World
 from tests.support.machine_runs import run_of_stage, run_of_stop
 
 KEY = st.sampled_from(KEYS)
+STAGE = st.sampled_from([Stage.ANALYSIS, Stage.DEVELOPMENT, Stage.TESTING, Stage.DEPLOY_STAGING])
 PERSON = {
     WaitKind.APPROVAL: Signal.APPROVED,
     WaitKind.CONFIRMATION: Signal.DEPLOY_CONFIRMED,
@@ -51,12 +52,12 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
 
-    @initialize(chance=st.randoms(use_true_random=False))
-    def begin(self, chance: random.Random) -> None:
+    @initialize(chance=st.randoms(use_true_random=False), where=st.tuples(STAGE, STAGE))
+    def begin(self, chance: random.Random, where: tuple[Stage, Stage]) -> None:
+        """Items that have just begun, or have come some way already: what is far along is not met by chance alone."""
         self.world = World(self.folder, chance)
-        for key in KEYS:
-            new = items.NewItem(key, "SHOP", f"card-{key}", "It", f"feature/{key}")
-            self.world.write(items.create, new, actor="ada", reason="", run=None, now=self.world.root.now())
+        for key, stage in zip(KEYS, where, strict=True):
+            self.world.begin_at(key, stage)
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -73,7 +74,7 @@ class Machine(RuleBasedStateMachine):
         if len(self.world.actors) < 4 and (where or not item.stage.terminal):
             self.start(item, where or item.stage)
 
-    @rule(number=st.integers(0, 3), steps=st.integers(1, 12))
+    @rule(number=st.integers(0, 3), steps=st.integers(1, 25))
     def a_run_goes_on(self, number: int, steps: int) -> None:
         actors = self.world.actors
         actor = actors[number % len(actors)] if actors else None
@@ -187,6 +188,7 @@ class Machine(RuleBasedStateMachine):
             before = [self.item(key) for key in KEYS]
             for item in before:
                 self.tick(item, with_person=with_person)
+            self.all_promises_are_kept()
             still = still + 1 if self.read(_standing) == seen else 0
             if still == 3 or all(item.stage.terminal for item in before):
                 return

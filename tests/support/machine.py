@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LeaseLost, StaleWrite
-from pipeline.model import (
-    ProcessIdentity,
-    WorkItem,
-)
+from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.settings import Settings
 from pipeline.signals import Signal
+from pipeline.stages import WORKED, Stage
 from pipeline.store import inbox, items, leases, reactions
 from tests.support.services import ClockedServices, migrated, services_of
 
@@ -108,6 +106,17 @@ class World:
         inherited = {f.name: getattr(made, f.name) for f in fields(made)}
         self.root = Root(**inherited, living=set())
         self.project = self.root.project("SHOP")
+
+    def begin_at(self, key: str, stage: Stage) -> None:
+        """An item that has come to `stage`, with its branch unless it has just begun."""
+        new = items.NewItem(key, "SHOP", f"card-{key}", "It", f"feature/{key}")
+        said: dict[str, Any] = {"actor": "ada", "reason": "", "run": None, "now": self.root.now()}
+        item, _created = self.root.store.write(items.create, new, **said)
+        for there in WORKED[1 : WORKED.index(stage) + 1]:
+            item = self.root.store.write(items.move, item, there, token=None, **said)
+        if stage is not Stage.ANALYSIS:
+            tip = self.repository.branches[key] = self.repository.commit(("c0",), f"{key} so far")
+            self.root.store.write(items.update, item, None, said["now"], tip=tip, head=tip)
 
     # --- the store
 
