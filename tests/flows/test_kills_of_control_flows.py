@@ -3,7 +3,6 @@
 By default an evenly spread choice of the checkpoints; `ORCH_KILL_EVERY=1` kills at each of them.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,13 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
 from sqlmodel import Session, col, select
 
 from deployments.definitions import read_definitions
 from deployments.demo import PROJECT
 from deployments.prefect_server import PrefectServer
-from deployments.registration import register
 from flows.intake import intake
 from flows.reconcile import reconcile
 from flows.stop import stop
@@ -80,16 +77,9 @@ def test_every_deployed_flow_is_killed_somewhere() -> None:
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServer) -> Iterator[Stand]:
     with standing(tmp_path_factory.mktemp("control"), prefect_server) as made:
-        asyncio.run(_deployments(made))
+        made.register_deployments()
         made.snapshot("nothing")
         yield made
-
-
-async def _deployments(stand: Stand) -> None:
-    """What is started has somewhere to be started; nobody carries it out here."""
-    async with get_client() as client:
-        registry = stand.settings.registry()
-        await register(client, registry=registry, agents_limit=1, control_limit=1, telegram_block=None)
 
 
 @pytest.mark.timeout(600)

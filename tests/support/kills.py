@@ -21,12 +21,14 @@ from typing import Any
 
 import httpx
 import psutil
+from prefect.client.orchestration import get_client
 from sqlmodel import Session
 
 from deployments.demo import PROJECT, REPOSITORY, sandbox_settings
 from deployments.demo_scenarios import FOLDER
 from deployments.free_ports import free_ports
 from deployments.prefect_server import PrefectServer
+from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import GITEA_VERSION
 from deployments.sandbox.views import StateView
@@ -101,6 +103,10 @@ class Stand:
     def log(self) -> Path:
         """The output of all forked processes."""
         return self.folder / "forked.log"
+
+    def register_deployments(self) -> None:
+        """Give what is started somewhere to be started; nobody carries it out here."""
+        asyncio.run(_registered(self.settings))
 
     # --- the item
 
@@ -250,6 +256,11 @@ class Stand:
         with contextlib.suppress(psutil.Error):
             return Path(process.cwd()).is_relative_to(self.folder)
         return False
+
+
+async def _registered(settings: Settings) -> None:
+    async with get_client() as client:
+        await register(client, registry=settings.registry(), agents_limit=1, control_limit=1, telegram_block=None)
 
 
 async def _send_all(root: Services) -> None:
