@@ -36,7 +36,7 @@ from tests.support.machine import KEYS, Repository, World
 from tests.support.machine_runs import run_of_stage, run_of_stop
 
 KEY = st.sampled_from(KEYS)
-STAGE = st.sampled_from([Stage.ANALYSIS, Stage.DEVELOPMENT, Stage.TESTING, Stage.DEPLOY_STAGING])
+STAGE = st.sampled_from([Stage.ANALYSIS, Stage.REVIEW, Stage.DEPLOY_STAGING, Stage.DEPLOY])
 PERSON = {
     WaitKind.APPROVAL: Signal.APPROVED,
     WaitKind.CONFIRMATION: Signal.DEPLOY_CONFIRMED,
@@ -138,9 +138,9 @@ class Machine(RuleBasedStateMachine):
     def a_person_retries(self, key: str) -> None:
         self.retry(key)
 
-    @rule(key=KEY, one_in_ten=st.integers(0, 9))
-    def a_person_stops_it(self, key: str, one_in_ten: int) -> None:
-        if one_in_ten == 0:
+    @rule(key=KEY, one_in=st.integers(0, 4))
+    def a_person_stops_it(self, key: str, one_in: int) -> None:
+        if one_in == 0:
             self.world.hear(key, Signal.STOP_REQUESTED)
 
     @rule(key=KEY)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LeaseLost, StaleWrite
-from pipeline.model import ProcessIdentity, WorkItem
+from pipeline.model import ProcessIdentity, TestRun, WorkItem
 from pipeline.settings import Settings
 from pipeline.signals import Signal
 from pipeline.stages import WORKED, Stage
-from pipeline.store import inbox, items, leases, reactions
+from pipeline.store import evidence, inbox, items, leases, reactions
 from tests.support.services import ClockedServices, migrated, services_of
 
 Steps = Generator[str, None, None]
@@ -117,6 +117,16 @@ class World:
         if stage is not Stage.ANALYSIS:
             tip = self.repository.branches[key] = self.repository.commit(("c0",), f"{key} so far")
             self.root.store.write(items.update, item, None, said["now"], tip=tip, head=tip)
+            if stage is Stage.DEPLOY:
+                self._validated(item, tip)
+
+    def _validated(self, item: WorkItem, tip: str) -> None:
+        """What the merge gate leaves behind."""
+        now = self.root.now()
+        ran = TestRun(tip, True, "tests", 1.0, Path("log"), ())
+        self.root.store.write(evidence.tests_ran, item.id, f"{evidence.MERGE_PURPOSE}c0", ran, now)
+        self.root.store.write(items.update, item, None, now, validated=tip, validated_base="c0")
+        self.repository.green.add(tip)
 
     # --- the store
 
