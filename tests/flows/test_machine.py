@@ -165,6 +165,7 @@ class Machine(RuleBasedStateMachine):
 
     def comes_to_an_end(self) -> None:
         """Driven on, every item ends or says what a person has to do; and with that person all end."""
+        self.world.ci_speaks = True
         self.drive(with_person=False)
         for item in map(self.item, KEYS):
             wait = self.read(waits.open_wait, item.id)

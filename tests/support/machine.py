@@ -88,7 +88,7 @@ class Actor:
 
 @dataclass
 class World:
-    """Everything that there is. `calm` makes every verdict green from then on."""
+    """Everything that there is. `calm` makes every verdict green, `ci_speaks` ends CI's silence."""
 
     folder: Path
     chance: random.Random
@@ -97,6 +97,7 @@ class World:
     deploys: list[str] = field(default_factory=list)
     serving: str = "c0"
     calm: bool = False
+    ci_speaks: bool = False
     fail_next_write: bool = False
     _pids: int = 100_000
 

@@ -154,7 +154,7 @@ def _answer(world: World, item: WorkItem, gate: str) -> GateResult:
         return _decided(world, item, tip, WaitKind.APPROVAL)
     if gate == "change_integrity" and world.red(6):
         return _decided(world, item, tip, WaitKind.INTEGRITY)
-    if gate == "ci_green" and world.red(3):
+    if gate == "ci_green" and not world.ci_speaks and world.red(3):
         return Pending("CI has not spoken", WaitKind.CI, commit=tip)
     if gate == "review_verdict" and world.red(8):
         return Pending("the verdict is about another commit", WaitKind.VERDICT, commit=tip)
