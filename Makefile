@@ -1,13 +1,14 @@
 # make demo   an issue goes from To Analyse to Done on this machine
 # make test   the suite, without the tests that take minutes each
 # make test-long  those: deploys, self-hosting, kills and the staging check through the whole product
+# make chaos  the whole product under faults drawn from CHAOS_SEED for CHAOS_MINUTES (30)
 # make bench-tick  what one tick of the reconciler costs with 1,000 and with 10,000 live items
 # make check  everything that CI checks: format, lint, types, imports, tests
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-long bench-tick check lint docs clean
+.PHONY: demo test test-long chaos bench-tick check lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/orch demo $(ARGS)
@@ -17,6 +18,9 @@ test: $(VENV)/.installed
 
 test-long: $(VENV)/.installed
 	$(BIN)/pytest -m long --timeout 600 $(ARGS)
+
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos
 
 bench-tick: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.tick $(ARGS)

@@ -1,17 +1,19 @@
 """Items of the sandbox's shop that have come to staging, and what people do and see from there on."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlmodel import Session, select
 
 from deployments import operator
+from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.state import Deploy
 from pipeline.branches import branch_name
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import WORKED, Stage
 from pipeline.store import evidence, items, outbox, waits
+from pipeline.store.engine import Store
 from pipeline.store.tables import SignalRow
 from tests.support.product import DESCRIPTION, Product
 
@@ -30,10 +32,23 @@ class SoldTest(unittest.TestCase):
 }
 """What the shop needs to sell another thing; no thing is in another's way."""
 
+
+class Shop(Protocol):
+    """Where items are put: a product, or a stand of the kill tests."""
+
+    @property
+    def sandbox(self) -> SandboxClient:
+        """The neighbours."""
+
+    @property
+    def store(self) -> Store:
+        """Orch's database."""
+
+
 # --- what there is
 
 
-def item_at(product: Product, name: str, stage: Stage) -> str:
+def item_at(product: Shop, name: str, stage: Stage) -> str:
     """An item that sells another thing and has come to `stage`, with its branch and pull request; its key."""
     sandbox, title = product.sandbox, f"Sell {name}"
     key = sandbox.create_card(title, DESCRIPTION)

@@ -1,0 +1,1 @@
+"""The real product under faults for as long as wanted: `make chaos`."""

@@ -1,0 +1,140 @@
+"""What goes wrong, drawn from the seed: processes die, webhooks are lost, neighbours fail, people move the branch."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deployments.sandbox.client import SandboxClient
+from pipeline.settings import Settings
+from pipeline.stages import Stage
+from pipeline.store import leases
+from pipeline.store.engine import Store
+from pipeline.store.leases import Owner
+from tests.chaos import processes
+from tests.chaos.people import People
+from tests.chaos.shop import REPOSITORIES
+
+REST_S = 80.0
+"""Seconds between two deaths of the same process: a supervisor gives up what dies more often than that, rightly."""
+
+GARBAGE = "<html>502 Bad Gateway</html>"
+
+
+@dataclass
+class Killed:
+    """A run that was killed while it owned an item; healed once somebody else owns it, or it has moved on."""
+
+    key: str
+    token: str
+    version: int
+    at: float
+
+
+@dataclass
+class Faults:
+    """Injects, counts, and watches how long the killed runs' items take to go on."""
+
+    sandbox: SandboxClient
+    settings: Settings
+    store: Store
+    people: People
+    chance: random.Random
+    counts: Counter[str] = field(default_factory=Counter)
+    killed: list[Killed] = field(default_factory=list)
+    healed_s: list[float] = field(default_factory=list)
+    drops_next: bool = False
+    _died: dict[str, float] = field(default_factory=dict)
+
+    def inject(self) -> str:
+        """One fault; its name, empty when there was nothing to break."""
+        name = self.chance.choice(list(KINDS))
+        if not KINDS[name](self):
+            return ""
+        self.counts[name] += 1
+        return name
+
+    def watch(self) -> None:
+        """Note which killed runs' items have gone on."""
+        for one in list(self.killed):
+            item = self.people.item(one.key)
+            owner = self.store.read(leases.owner, item.id) if item else None
+            if item is None or item.version != one.version or (owner is not None and owner.token != one.token):
+                self.killed.remove(one)
+                self.healed_s.append(time.monotonic() - one.at)
+
+    # --- processes
+
+    def kill_run(self, *stages: Stage) -> bool:
+        """Kill a run that owns an item, at one of these stages if any are named."""
+        owners = [o for o in self.store.read(leases.owners) if not stages or o.stage in stages]
+        return bool(owners) and self._kill(self.chance.choice(owners))
+
+    def _kill(self, owner: Owner) -> bool:
+        key = next((k for k in self.people.keys if (i := self.people.item(k)) and i.id == owner.item_id), None)
+        item = self.people.item(key) if key else None
+        if key is None or item is None or not processes.kill(owner.process.pgid):
+            return False
+        self.killed.append(Killed(key, owner.token, item.version, time.monotonic()))
+        return True
+
+    def kill_child(self, name: str) -> bool:
+        """Kill one of the product's own processes, which is started again."""
+        if time.monotonic() - self._died.get(name, 0.0) < REST_S:
+            return False
+        found = processes.child(name)
+        self._died[name] = time.monotonic()
+        return found is not None and processes.kill(found.pid)
+
+    # --- webhooks, neighbours, people
+
+    def drop(self) -> bool:
+        """The next thing that a person does is not told."""
+        self.drops_next = True
+        return True
+
+    def webhooks(self, how: str) -> bool:
+        n = self.chance.randint(1, 5)
+        match how:
+            case "doubled":
+                self.sandbox.duplicate_webhooks(n)
+            case "reordered":
+                self.sandbox.reorder_webhooks(n)
+            case "late":
+                self.sandbox.delay_webhooks(n, self.chance.uniform(1, 15))
+        return True
+
+    def neighbour(self, peer: str, how: str) -> bool:
+        n = self.chance.randint(1, 6)
+        match how:
+            case "errors":
+                self.sandbox.fail_next(peer, n, status=self.chance.choice((500, 502, 503)))  # type: ignore[arg-type]
+            case "loses answers":
+                self.sandbox.fail_next(peer, n, status=500, after=True)  # type: ignore[arg-type]
+            case "garbage":
+                self.sandbox.fail_next(peer, n, status=200, body=GARBAGE)  # type: ignore[arg-type]
+            case "slow":
+                self.sandbox.delay(peer, self.chance.uniform(1, 6), n)  # type: ignore[arg-type]
+        return True
+
+    def main_moves(self) -> bool:
+        repository = self.chance.choice(list(REPOSITORIES.values()))
+        number = sum(self.counts.values())
+        self.sandbox.commit("main", {f"NOTES-{number}.md": "A person's note.\n"}, "A note", repository=repository)
+        return True
+
+
+KINDS: dict[str, Callable[[Faults], bool]] = {
+    "run killed": lambda f: f.kill_run(),
+    "merging run killed": lambda f: f.kill_run(Stage.DEPLOY_STAGING, Stage.DEPLOY),
+    **{f"{name} killed": (lambda f, name=name: f.kill_child(name)) for name in processes.CHILDREN},  # type: ignore[misc]
+    "webhook lost": lambda f: f.drop(),
+    **{f"webhooks {how}": (lambda f, how=how: f.webhooks(how)) for how in ("doubled", "reordered", "late")},  # type: ignore[misc]
+    **{
+        f"{peer}: {how}": (lambda f, peer=peer, how=how: f.neighbour(peer, how))  # type: ignore[misc]
+        for peer in ("plane", "gitea", "telegram")
+        for how in ("errors", "loses answers", "garbage", "slow")
+    },
+    "main moved by a person": lambda f: f.main_moves(),
+}

@@ -1,0 +1,124 @@
+"""What fails for ever is started a bounded number of times; then one message calls a person, and nothing more happens."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from flows import reconcile
+from flows import stage as shape
+from pipeline import outcomes
+from pipeline.model import Hold, WaitKind, WorkItem
+from pipeline.outcomes import Escalate, WaitFor
+from pipeline.stages import Role, Stage
+from pipeline.store import leases, outbox
+from tasks.ownership import Claimed, claim, release
+from tests.support.services import Desk, open_desk
+
+STARTS = 60
+"""How often each loop is driven: far more than any cap."""
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
+        yield client
+
+
+@pytest.fixture
+async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with open_desk(sandbox, tmp_path) as desk:
+        yield desk
+
+
+def messages(desk: Desk, topic: str) -> list[str]:
+    return [str(row.dedupe) for row in desk.letters if str(row.dedupe).startswith(f"message:{topic}")]
+
+
+def started(desk: Desk, item: WorkItem, number: int) -> Claimed | None:
+    """One start of the item's stage, an hour after the last."""
+    desk.clock.forward(3600)
+    claimed = claim(desk.root, item.key, desk.again(item).stage, f"run-{number}")
+    return claimed if isinstance(claimed, Claimed) else None
+
+
+def test_a_stage_that_always_crashes_is_started_as_often_as_there_are_pauses_and_then_escalated(desk: Desk) -> None:
+    item, starts = desk.item(Stage.DEVELOPMENT), 0
+    for number in range(STARTS):
+        if (claimed := started(desk, item, number)) is not None:
+            starts += 1
+            desk.store.write(leases.release, item.id, claimed.lease.token)  # what a tick does about a dead owner
+    assert starts == len(desk.settings.crash_backoff_s) + 1
+    assert desk.again(item).hold is Hold.ESCALATED
+    assert len(messages(desk, "escalated")) == 1
+
+
+def test_an_agent_that_always_exits_at_once_spends_its_attempts_and_is_escalated(desk: Desk) -> None:
+    item, starts = desk.item(Stage.DEVELOPMENT), 0
+    for number in range(STARTS):
+        if (claimed := started(desk, item, number)) is None:
+            continue
+        starts += 1
+        _goes_back(desk, claimed, "The developer failed: exit code 1 after 0 s.")
+        release(desk.store, claimed, desk.clock.now, in_order=True)
+    assert starts == desk.root.caps[Role.DEVELOPER] + 1
+    assert desk.again(item).hold is Hold.ESCALATED
+    assert len(messages(desk, "escalated")) == 1
+
+
+def test_two_stages_that_send_an_item_to_and_fro_end_at_the_cap(desk: Desk) -> None:
+    item, rounds = desk.item(Stage.REVIEW), 0
+    for number in range(STARTS):
+        if (claimed := started(desk, item, number)) is None:
+            continue
+        if claimed.item.stage is Stage.REVIEW:
+            rounds += 1
+            _goes_back(desk, claimed, "The reviewer is never content.")
+        else:
+            run = shape.Run(desk.root, claimed.item, desk.project, claimed.lease, f"run-{number}")
+            desk.store.write(shape._advance, run, Stage.REVIEW, "green")
+        release(desk.store, claimed, desk.clock.now, in_order=True)
+    assert rounds == desk.root.caps[Role.DEVELOPER] + 1
+    assert desk.again(item).hold is Hold.ESCALATED
+    assert len(messages(desk, "escalated")) == 1
+
+
+def test_a_gate_that_is_away_for_days_is_asked_at_its_pace_and_a_person_is_told_once(desk: Desk) -> None:
+    item = desk.item(Stage.DEVELOPMENT)
+    for number in range(STARTS):
+        claimed = started(desk, item, number)
+        assert claimed is not None
+        away = WaitFor(WaitKind.BACK_OFF, "Gitea does not answer.", None)
+        desk.store.write(shape._wait, desk.root, claimed, f"run-{number}", away)
+        release(desk.store, claimed, desk.clock.now, in_order=True)
+        desk.store.write(reconcile._remind, desk.root)
+    after = desk.again(item)
+    assert (after.stage, after.hold, after.attempts, after.failures) == (Stage.DEVELOPMENT, None, {}, 0)
+    assert len(messages(desk, "overdue")) == 1
+    assert [row for row in desk.letters if row.kind == outbox.Kind.COMMENT] == []
+
+
+def test_a_check_that_can_never_run_holds_the_item_at_its_first_start(desk: Desk) -> None:
+    item, starts = desk.item(Stage.TESTING), 0
+    for number in range(STARTS):
+        if (claimed := started(desk, item, number)) is None:
+            continue
+        starts += 1
+        why = "The test command could not be started."
+        desk.store.write(shape._write_hold, desk.root, claimed.item, Hold.BLOCKED, why, ends_deploy=False)
+        release(desk.store, claimed, desk.clock.now, in_order=True)
+    assert (starts, desk.again(item).hold) == (1, Hold.BLOCKED)
+    assert len(messages(desk, "blocked")) == 1
+
+
+def _goes_back(desk: Desk, claimed: Claimed, why: str) -> None:
+    """What a stage does with a red answer: back while there are attempts, escalated after that."""
+    item = claimed.item
+    outcome = outcomes.roll_back(item, Stage.DEVELOPMENT, why, cap=desk.root.caps)
+    if isinstance(outcome, Escalate):
+        desk.store.write(shape._write_hold, desk.root, item, Hold.ESCALATED, outcome.why, ends_deploy=False)
+    else:
+        run = shape.Run(desk.root, item, desk.project, claimed.lease, "run")
+        desk.store.write(shape._roll_back, run, outcome)
