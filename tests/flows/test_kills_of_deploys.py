@@ -79,15 +79,7 @@ def _bring_an_item_to_staging(stand: Stand, name: str) -> None:
         store.dispose()
 
 
-KNOWN = pytest.mark.xfail(
-    strict=True,
-    reason="a run killed after the revert's pull request was opened opens a second one: its commit has another time",
-)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=KNOWN if case.degrades else ()) for name, case in CASES.items()]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_a_deploy_that_is_killed_at_a_checkpoint_goes_on_and_does_nothing_twice(stand: Stand, name: str) -> None:
     case = CASES[name]
     _back(stand, case)
