@@ -82,7 +82,7 @@ FAULTS: dict[str, tuple[Fault, type[OrchError], int | None, str]] = {
     "not there, says a proxy": (page(404), Missing, 404, "Log in"),
     "conflict": (answer(409, {"message": "exists"}), Refused, 409, "409 exists"),
     "invalid": (answer(422, {"message": "[Title]: Required"}), Refused, 422, "[Title]: Required"),
-    "too many": (answer(429, {"message": "slow down"}, {"Retry-After": "7"}), Unavailable, 429, "slow down"),
+    "too many": (answer(429, {"message": "slow down"}, {"Retry-After": "0.2"}), Unavailable, 429, "slow down"),
     "broken": (answer(500, {"message": "", "url": "u"}), Unavailable, 500, "is not available"),
     "bad gateway": (page(502), Unavailable, 502, "is not available"),
     "reset before the answer": (drop(), Unavailable, None, "cannot be reached"),
@@ -143,7 +143,7 @@ async def test_how_long_to_stay_away_is_told(project: Project) -> None:
         async with calling(server.url) as gitea:
             with pytest.raises(Unavailable) as raised:
                 await gitea.pull(project, 1)
-    assert raised.value.retry_after == 7
+    assert raised.value.retry_after == 0.2
 
 
 async def test_a_renamed_repository_is_never_followed_with_the_token_or_a_write(project: Project) -> None:
