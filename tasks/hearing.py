@@ -7,13 +7,13 @@ from sqlmodel import Session
 from pipeline.model import InboundSignal
 from pipeline.projects import Project
 from pipeline.signals import Signal
-from pipeline.store import inbox, sightings
+from pipeline.store import inbox, items, sightings, waits
 
 ON_THE_BOARD = "somebody on the board"
 """Who has moved a card that polling found moved: a listing does not say."""
 
 LATE = timedelta(seconds=60)
-"""How long after polling the webhook of the very same move may still come."""
+"""How long after polling the webhook of the very same move may still come, and how far clocks may differ."""
 
 PULL_STATES = {Signal.PR_MERGED: "merged", Signal.PR_CLOSED: "closed"}
 """How a pull request stands after its signal."""
@@ -42,6 +42,20 @@ def replayed_lately(session: Session, key: str, signal: Signal, now: datetime) -
     By then the card may have been moved on by what followed, and its state tells nothing any more.
     """
     return any(stored.actor == ON_THE_BOARD for stored in inbox.heard(session, key, signal, since=now - LATE))
+
+
+def told_late(session: Session, key: str, entry: InboundSignal) -> bool:
+    """Whether a webhook is of before the item came to where it stands, or before it asked what a comment would answer.
+
+    Plane retries a delivery for up to an hour, its body unchanged. Such a move is not noted either: what the card says
+    now is polling's to find.
+    """
+    told = _moment(entry.payload.get("created_at" if entry.signal is Signal.ANSWER_GIVEN else "updated_at"))
+    item = items.latest(session, key)
+    if told is None or item is None:
+        return False
+    asked = waits.open_wait(session, item.id) if entry.signal is Signal.ANSWER_GIVEN else None
+    return told < (asked.since if asked else item.entered_at) - LATE
 
 
 def _later(one: datetime | None, other: datetime | None) -> bool:

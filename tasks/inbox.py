@@ -18,7 +18,7 @@ from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
-from tasks.hearing import polled_before, replayed_lately
+from tasks.hearing import polled_before, replayed_lately, told_late
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -140,6 +140,12 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     project = _project(root, entry.project_ref)
     if project is None:
         return "", f"no project is {entry.project_ref}"
+    if _is_echo(entry, own):
+        return "", "our own change"  # not noted: a person may have moved the card on meanwhile
+    if entry.state is not None or entry.signal is Signal.ANSWER_GIVEN:
+        key = _item_key(session, project, entry)
+        if key is not None and told_late(session, key, entry):
+            return key, "it tells of before the item came to where it stands"
     if polled_before(session, project, entry):
         return "", "found by polling before"
     return _follow(session, root, project, number, entry, own)
@@ -311,23 +317,32 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
     """
     moved: list[str] = []
     failed: set[str] = set()
-    for stored in await root.store.aread(inbox.pending):
-        pending, refs = stored, {entry["project_ref"] for entry in stored.inbound}
-        try:
-            hopeless = ""
-            if not refs & failed:
-                pending = await _completed(root, stored)
-                hopeless = await _learn(root, pending)
-        except OrchError as error:
-            log.info("delivery %s stays pending: %s", pending.id, error)
-            failed |= refs
-            hopeless = ""
-        if hopeless:
-            log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
-            await root.store.awrite(inbox.resolved, pending.id, f"{inbox.GIVEN_UP}{hopeless}", root.now())
-        elif (done := await _resolve_one(root, pending, own)) is not None:
-            moved.extend(done.items)
+    after = 0
+    while page := await root.store.aread(inbox.pending, after=after):
+        after = page[-1].id
+        for stored in page:
+            moved += await _try_pending(root, stored, own, failed)
     return tuple(moved)
+
+
+async def _try_pending(root: Services, stored: inbox.PendingDelivery, own: Own, failed: set[str]) -> tuple[str, ...]:
+    """Resolve one delivery if that can be done; projects that could not be asked are added to `failed`."""
+    pending, refs = stored, {entry["project_ref"] for entry in stored.inbound}
+    try:
+        hopeless = ""
+        if not refs & failed:
+            pending = await _completed(root, stored)
+            hopeless = await _learn(root, pending)
+    except OrchError as error:
+        log.info("delivery %s stays pending: %s", pending.id, error)
+        failed |= refs
+        hopeless = ""
+    if hopeless:
+        log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
+        await root.store.awrite(inbox.resolved, pending.id, f"{inbox.GIVEN_UP}{hopeless}", root.now())
+        return ()
+    done = await _resolve_one(root, pending, own)
+    return done.items if done is not None else ()
 
 
 async def _completed(root: Services, pending: inbox.PendingDelivery) -> inbox.PendingDelivery:

@@ -156,6 +156,7 @@ def _links(texts: Texts, settings: Settings, repository: str, item: WorkItem, ki
         WaitKind.ANSWER: ("link_artifacts", links.artifacts(settings, repository, item)),
         WaitKind.CONFIRMATION: ("link_pull", links.pull(settings, repository, item)),
         WaitKind.INTEGRITY: ("link_pull", links.pull(settings, repository, item)),
+        WaitKind.BUDGET: ("link_artifacts", links.artifacts(settings, repository, item)),
     }
     key, url = reads[kind]
     for label, address in ((key, url), ("link_issue", links.issue(settings, item))):

@@ -6,20 +6,20 @@ makes them, so they are none. Only states that the board really has count, never
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlmodel import Session
 
-from pipeline.errors import OrchError
+from pipeline.errors import OrchError, Unavailable
 from pipeline.model import InboundSignal, StateChange, TrackerComment, TrackerItem, Wait, WaitKind, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import Stage, Status
 from pipeline.states import SIGNALS, StateList
 from pipeline.store import counters, heartbeats, inbox, items, sightings, waits
-from tasks.hearing import ON_THE_BOARD
+from tasks.hearing import LATE, ON_THE_BOARD
 from tasks.inbox import Own, identify, replay
 from tasks.services import Services
 
@@ -34,7 +34,7 @@ OVERLAP = timedelta(seconds=5)
 PLACE_S = 12
 """How long one project may take; one that hangs does not keep the others from their turn."""
 
-ANSWERED_BY_COMMENT = (WaitKind.ANSWER, WaitKind.INTEGRITY)
+ANSWERED_BY_COMMENT = (WaitKind.ANSWER, WaitKind.INTEGRITY, WaitKind.BUDGET)
 
 
 async def each_project(root: Services, poll: Callable[[Services, Project], Awaitable[list[str]]]) -> list[str]:
@@ -53,6 +53,9 @@ async def _tried(
     except (OrchError, TimeoutError) as error:
         log.warning("%s could not be polled: %s", project.key, error or repr(error))
         return [f"{project.key} could not be polled: {error or repr(error)}"]
+    except Exception as error:  # one project's trouble is said, and the others are polled
+        log.exception("%s could not be polled", project.key)
+        return [f"{project.key} could not be polled: {error!r}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def _looked_through(session: Session, root: Services, place: str, cards: Sequenc
 
 
 def _compare(session: Session, project: Project, cards: Sequence[TrackerItem]) -> Board:
-    """Tell what is new; of cards that merely changed it is noted that this was seen."""
+    """Tell what is new; of cards that merely changed it is noted that this was seen, unless people may have answered."""
     place = sightings.board(project.key)
     known = sightings.last(session, place, [card.id for card in cards])
     moved, asked = [], []
@@ -94,12 +97,13 @@ def _compare(session: Session, project: Project, cards: Sequence[TrackerItem]) -
         seen = known.get(card.id)
         if seen is not None and seen.state == card.state_id and seen.changed_at == card.updated_at:
             continue
+        wait = _question(session, project.work_item_key(card.sequence_id))
+        if wait is not None:
+            asked.append((card, wait))
         if seen is None or seen.state != card.state_id:
             moved.append(card)
-        else:
+        elif wait is None:
             _unmoved(session, project, card)
-        if (wait := _question(session, project.work_item_key(card.sequence_id))) is not None:
-            asked.append((card, wait))
     return Board(tuple(moved), tuple(asked))
 
 
@@ -116,18 +120,31 @@ def _question(session: Session, key: str) -> Wait | None:
 
 async def _replayed(root: Services, project: Project, board: Board) -> list[str]:
     own = await identify(root)
-    did: list[str] = []
+    did = await _heard_comments(root, project, board, own)
     for card in board.moved:
+        before = root.states.cached(project)
         known = await root.states.of(project, having=card.state_id)
+        if not known.knows(card.state_id) and known is before:
+            raise Unavailable(
+                f"The states of {project.key} cannot be read again, and a card stands in one that is new."
+            )
         if not known.knows(card.state_id):
             log.info("%s stands in a state that its project does not list", project.work_item_key(card.sequence_id))
             continue
         did += await root.store.awrite(_moved, root, project, known, card, own)
+    return did
+
+
+async def _heard_comments(root: Services, project: Project, board: Board, own: Own) -> list[str]:
+    """Replay what people have written since they were asked. A card counts as seen only once its comments were read."""
+    named = root.settings.people and board.asked
+    names = {member.id: member.name for member in await root.tracker.members(project)} if named else {}
+    did: list[str] = []
     for card, wait in board.asked:
-        comments = await root.tracker.comments(project, card.id)
-        did += await root.store.awrite(
-            _answered, root, project, card, [c for c in comments if c.created_at >= wait.since], own
-        )
+        comments = [c for c in await root.tracker.comments(project, card.id) if c.created_at >= wait.since - LATE]
+        did += await root.store.awrite(_answered, root, project, card, comments, names, own)
+        if card not in board.moved:
+            await root.store.awrite(_unmoved, project, card)
     return did
 
 
@@ -179,15 +196,20 @@ def _answered(
     project: Project,
     card: TrackerItem,
     comments: Sequence[TrackerComment],
+    names: Mapping[str, str],
     own: Own,
 ) -> list[str]:
-    """Replay comments that may be answers; those that were heard, and our own, lead to nothing."""
+    """Replay comments that may be answers; those that were heard, and our own, lead to nothing.
+
+    Of their authors the tracker tells the id; `names` adds what members call themselves, where that is asked for.
+    """
     did: list[str] = []
     for comment in comments:
         entry = InboundSignal(
             project_ref=str(project.plane_project),
             item_ref=card.id,
             signal=Signal.ANSWER_GIVEN,
+            actor=names.get(comment.actor_id, ""),
             actor_id=comment.actor_id,
             payload={"comment_id": comment.id, "text": comment.text},
         )

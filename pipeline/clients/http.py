@@ -13,7 +13,7 @@ import httpx
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from pipeline.errors import Missing, Refused, Unavailable
+from pipeline.errors import Missing, Refused, SettingsError, Unavailable
 
 Shape = TypeVar("Shape")
 
@@ -95,12 +95,15 @@ class HttpApi:
         self.system = system
         self._admit = admit
         self._secret = secret
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            headers={"Accept": "application/json", **(headers or {})},
-            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            follow_redirects=False,
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                base_url=base_url,
+                headers={"Accept": "application/json", **(headers or {})},
+                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                follow_redirects=False,
+            )
+        except httpx.InvalidURL as error:
+            raise SettingsError(f"{system}'s address cannot be used: {error}; correct it.") from None
 
     async def send(
         self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, body: object = None
@@ -113,7 +116,7 @@ class HttpApi:
         where = f"{method} {path}"
         response = await self._fetch(method, path, params, body)
         content, is_json = _json(response)
-        message = self._redacted(_message(response, content, is_json=is_json))
+        message = self._redacted(_message(response, content, is_json=is_json))[:_LONGEST_MESSAGE].rstrip(".")
         status = response.status_code
         if status in (408, 429) or status >= 500:
             text = f"{self.system} is not available for {where}: {status} {message}".rstrip()
@@ -222,7 +225,7 @@ def _message(response: httpx.Response, content: Any, *, is_json: bool) -> str:
     elif content is not None:
         text = json.dumps(content, ensure_ascii=False)
     printable = "".join(char if char.isprintable() else " " for char in text[: 10 * _LONGEST_MESSAGE])
-    return " ".join(printable.split())[:_LONGEST_MESSAGE].rstrip(".")
+    return " ".join(printable.split())
 
 
 def _retry_after(response: httpx.Response, content: Any) -> float | None:

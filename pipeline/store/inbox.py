@@ -79,10 +79,13 @@ def resolved(session: Session, delivery_id: int, note: str, now: datetime) -> bo
     return True
 
 
-def pending(session: Session, *, limit: int = 100) -> list[PendingDelivery]:
-    """Deliveries that are stored and not resolved, oldest first."""
+def pending(session: Session, *, after: int = 0, limit: int = 100) -> list[PendingDelivery]:
+    """Deliveries that are stored and not resolved, oldest first, from the one behind the id `after` on."""
     rows = session.exec(
-        select(DeliveryRow).where(col(DeliveryRow.resolved_at).is_(None)).order_by(col(DeliveryRow.id)).limit(limit)
+        select(DeliveryRow)
+        .where(col(DeliveryRow.resolved_at).is_(None), col(DeliveryRow.id) > after)
+        .order_by(col(DeliveryRow.id))
+        .limit(limit)
     ).all()
     return [PendingDelivery(row.id or 0, row.source, tuple(row.inbound), row.received_at) for row in rows]
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -19,11 +20,12 @@ from tests.support.services import Desk, until
 
 def plane_moved(
     desk: Desk, card: CardView, state: str, *, actor_id: str = "ada-id", actor: str = "ada", state_id: str = "",
-    stands_in: str = "",
+    stands_in: str = "", updated_at: datetime | None = None,
 ) -> bytes:  # fmt: skip
     """Plane's delivery about a card that a person moved to a state; another one each time it is called.
 
-    `stands_in` is the state in which it stands when the delivery is written, if it has been moved on before.
+    `stands_in` is the state in which it stands when the delivery is written, if it has been moved on before. Without
+    `updated_at` it tells no time that can be read.
     """
     data = {
         "id": card.id,
@@ -31,7 +33,7 @@ def plane_moved(
         "state": {"id": state_id or desk.states()[stands_in or state], "name": stands_in or state, "group": "started"},
         "name": card.title,
         "sequence_id": int(card.key.rpartition("-")[2]),
-        "updated_at": str(uuid4()),
+        "updated_at": updated_at.isoformat() if updated_at else str(uuid4()),
     }
     activity = {
         "field": "state_id",

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from pipeline.inbound.plane import parse_plane
 from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAIT_ANSWERED, Signal
 from pipeline.stages import Stage
-from pipeline.store import inbox, outbox, reactions, waits
+from pipeline.store import inbox, outbox, reactions, sightings, waits
 from tasks.inbox import Own, Received, identify, receive, resolve, resolve_pending
 from tasks.outbox import deliver
 from tests.support.hooks import (
@@ -123,6 +124,41 @@ def test_an_approval_counts_although_our_own_showing_of_the_wait_overtook_it_on_
     desk.asks(item, WaitKind.APPROVAL, commit="c" * 40)
     plane_says(desk, plane_moved(desk, card, "Approved", stands_in="In Review"))
     assert [d.choice for d in desk.store.read(waits.decisions, item.id)] == ["approve"]
+
+
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+def test_a_confirmation_that_comes_late_is_not_about_what_is_asked_by_now(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(Stage.DEPLOY, card)
+    desk.asks(item, WaitKind.CONFIRMATION, commit="c" * 40)
+    late = plane_moved(desk, card, "Confirm Deploy", updated_at=desk.clock.now - HALF_AN_HOUR)
+    assert plane_says(desk, late).note.endswith("it tells of before the item came to where it stands")
+    assert desk.store.read(waits.decisions, item.id) == ()
+    plane_says(desk, plane_moved(desk, card, "Confirm Deploy", updated_at=desk.clock.now))
+    assert [decision.choice for decision in desk.store.read(waits.decisions, item.id)] == ["confirm"]
+
+
+def test_a_start_of_before_its_item_was_cancelled_starts_nothing(desk: Desk) -> None:
+    card = desk.card()
+    desk.move(desk.item(card=card), Stage.CANCELLED)
+    plane_says(desk, plane_moved(desk, card, "To Analyse", updated_at=desk.clock.now - HALF_AN_HOUR))
+    assert (desk.signals, events(desk)) == ([], [])
+
+
+def test_an_echo_says_nothing_about_where_the_card_stands(desk: Desk) -> None:
+    card = desk.card()
+    plane_says(desk, plane_moved(desk, card, "Approved", actor_id="bot-id"))
+    assert desk.store.read(sightings.last, sightings.board("SHOP"), [card.id]) == {}
+
+
+async def test_however_many_deliveries_are_pending_all_are_tried(desk: Desk) -> None:
+    card = desk.card()
+    for _ in range(101):
+        plane_says(desk, plane_moved(desk, card, "Backlog"), own=None)
+    await resolve_pending(desk.root, OWN)
+    assert desk.store.read(inbox.pending) == []
 
 
 @pytest.mark.parametrize("newer", ["Backlog", "Rejected"])

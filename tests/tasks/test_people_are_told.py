@@ -113,6 +113,7 @@ THE_LIST: dict[str, tuple[Tell, str, Stage, str]] = {
     "approval asked": (asking(WaitKind.APPROVAL), "📝", Stage.ANALYSIS, COMMIT[:12]),
     "confirmation asked": (asking(WaitKind.CONFIRMATION), "🚀", Stage.DEPLOY, COMMIT[:12]),
     "question asked": (asking(WaitKind.ANSWER), "❓", Stage.ANALYSIS, ESCAPED),
+    "budget used up": (asking(WaitKind.BUDGET), "💰", Stage.REVIEW, ESCAPED),
     "integrity finding": (asking(WaitKind.INTEGRITY), "🔎", Stage.REVIEW, ESCAPED),
     "escalated": (holding(Hold.ESCALATED), "🆘", Stage.REVIEW, ESCAPED),
     "blocked": (holding(Hold.BLOCKED), "⛔", Stage.REVIEW, ESCAPED),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,32 @@ async def test_an_answer_that_no_webhook_told_is_a_decision_and_ours_is_none(des
     await polled(desk)
     await polled(desk)
     assert [d.text for d in desk.store.read(waits.decisions, item.id)] == ["Use euros"]
+
+
+async def test_an_answer_whose_comments_could_not_be_read_is_read_the_next_time(desk: Desk) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    desk.asks(item, WaitKind.ANSWER)
+    await polled(desk)
+    await asyncio.to_thread(desk.sandbox.comment, card.key, "Use euros")
+    desk.sandbox.fail_next("plane", 1, status=503, match="comments")
+    assert "could not be polled" in (await each_project(desk.root, poll_board))[0]
+    await polled(desk)
+    assert [d.text for d in desk.store.read(waits.decisions, item.id)] == ["Use euros"]
+
+
+@pytest.mark.parametrize(("people", "heard"), [((), 1), (("Ada",), 1), (("Bob",), 0)])
+async def test_polled_comments_decide_when_their_author_is_one_of_the_people(
+    desk: Desk, people: tuple[str, ...], heard: int
+) -> None:
+    card = desk.card()
+    item = desk.item(card=card)
+    desk.asks(item, WaitKind.BUDGET, commit="run-2")
+    root = replace(desk.root, settings=desk.settings.model_copy(update={"people": people}))
+    await poll_board(root, desk.project)
+    await asyncio.to_thread(desk.sandbox.comment, card.key, "go on")
+    await poll_board(root, desk.project)
+    assert len(desk.store.read(waits.decisions, item.id)) == heard
 
 
 async def test_without_news_a_look_is_one_call(desk: Desk) -> None:
