@@ -29,6 +29,7 @@ from pipeline.prompts import PromptFacts, override_of, render
 from pipeline.stages import ROWS, Role
 from pipeline.store import evidence, outbox, reactions, waits
 from pipeline.store.evidence import AgentRun
+from tasks import links
 from tasks.branch import log_file
 from tasks.services import Services
 from tasks.steps import STEP, subject
@@ -164,11 +165,8 @@ def _finished(session: Session, item: WorkItem, role: Role, number: int, outcome
 
 
 def _links(root: Services, item: WorkItem) -> Markup:
-    base = (root.settings.gitea_public_url or root.settings.gitea_url).rstrip("/")
-    if not base:
-        return Markup("")
-    repository = root.project(item.project).repository
-    return lines(link(f"{base}/{repository}/src/branch/{item.branch}/{item.artifacts}", item.artifacts))
+    address = links.artifacts(root.settings, root.project(item.project).repository, item)
+    return lines(link(address, item.artifacts)) if address else Markup("")
 
 
 async def _job(
