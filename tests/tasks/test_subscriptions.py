@@ -13,6 +13,7 @@ from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
 from deployments.sandbox.running import running_sandbox
+from flows.reconcile import PARTS
 from pipeline.clients.gitea import GiteaClient
 from pipeline.clients.gitea_hooks import EVENTS
 from pipeline.messages import CATALOGUES
@@ -64,6 +65,10 @@ async def state(desk: Desk) -> Subscription | None:
 async def an_hour_later(desk: Desk) -> list[str]:
     desk.clock.forward(LOOK_EVERY.total_seconds())
     return await see_to_webhooks(desk.root)
+
+
+def test_it_is_a_part_of_each_tick() -> None:
+    assert see_to_webhooks in PARTS
 
 
 # --- Gitea
