@@ -23,6 +23,7 @@ from tasks.outbox import deliver
 from tasks.polling import each_project, poll_board
 from tasks.reclaiming import free_leaked_locks
 from tasks.services import Services, services
+from tasks.subscriptions import see_to_webhooks
 
 DEADLINE_S = 45
 """A tick that takes longer is killed: the next one is due, and a peer that hangs must not stop the healing."""
@@ -164,6 +165,7 @@ PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
     _letters,
     _deliveries,
     _polls,
+    see_to_webhooks,
     _locks,
     _retention,
 )

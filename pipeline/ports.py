@@ -167,10 +167,6 @@ class Forge(Protocol):
         """Have exactly one webhook that tells `url` all that Orch needs, signed with `secret`."""
         ...
 
-    async def probe_hook(self, project: Project, *, url: str) -> None:
-        """Have the forge send `url` a harmless delivery; only its coming shows that all is well."""
-        ...
-
     async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
         """Land by the forge's own fast-forward-only merge of pull request `number` whose head must be `commit`.
 

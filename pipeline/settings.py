@@ -285,6 +285,11 @@ class Settings(BaseSettings):
         default=True,
         description="Off: the tick does not look through Plane for moves and answers that no webhook told.",
     )
+    subscriptions_enabled: bool = Field(
+        default=True,
+        description="Off: the tick neither looks at Gitea's webhooks nor makes them anew, and says nothing of Plane's. "
+        "Without ORCH_PUBLIC_URL and ORCH_GITEA_WEBHOOK_SECRET Gitea's are left alone anyway.",
+    )
     reconcile_skip_blocked_enabled: bool = Field(
         default=True,
         description="Off: the tick starts what is due without asking in which state its card stands. Items that Orch "

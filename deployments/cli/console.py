@@ -2,8 +2,9 @@
 
 import asyncio
 import getpass
+import json
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -44,6 +45,15 @@ def run(work: Coroutine[Any, Any, T], *, code: int = 1) -> T:
         return guarded(lambda: asyncio.run(work), code=code)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def say(followed: str | Sequence[str], *, as_json: bool, **about: str) -> None:
+    """What followed, as sentences or as one JSON object that also says what it is about."""
+    if as_json:
+        typer.echo(json.dumps({**about, "followed": followed}))
+        return
+    for sentence in [followed] if isinstance(followed, str) else followed:
+        typer.echo(sentence)
 
 
 def fail(sentence: str, code: int) -> NoReturn:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.console import Key, actor, fail, guarded
+from deployments.cli.console import AsJson, Key, actor, fail, guarded, say
 from pipeline.settings import Settings
 
 app = typer.Typer()
@@ -18,41 +18,42 @@ def depend(
     key: Key,
     on: Annotated[list[str] | None, typer.Option(help="Wait for this item; may be given more than once.")] = None,
     remove: Annotated[list[str] | None, typer.Option(help="Wait for this item no longer.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Have an item wait, before its next stage, until others are done or cancelled."""
     from deployments.control import depend as have_wait
 
     if not on and not remove:
         fail("Say what to wait for: --on KEY (or --remove KEY).", 2)
-    for sentence in guarded(lambda: have_wait(Settings(), key, on or [], remove or [])):
-        typer.echo(sentence)
+    say(guarded(lambda: have_wait(Settings(), key, on or [], remove or [])), as_json=as_json, key=key)
 
 
 @app.command()
 def freeze(
     why: Annotated[str, typer.Option(help="The reason, which every item that is kept out tells.")],
     project: ProjectKey = "",
+    as_json: AsJson = False,
 ) -> None:
     """Keep changes from landing and from being deployed; work goes on."""
     from deployments.control import freeze as keep
 
-    typer.echo(guarded(lambda: keep(Settings(), project, why, actor())))
+    say(guarded(lambda: keep(Settings(), project, why, actor())), as_json=as_json, project=project)
 
 
 @app.command()
-def thaw(project: ProjectKey = "") -> None:
+def thaw(project: ProjectKey = "", as_json: AsJson = False) -> None:
     """Take a freeze back; what it kept out goes on."""
     from deployments.control import thaw as let_go
 
-    typer.echo(guarded(lambda: let_go(Settings(), project)))
+    say(guarded(lambda: let_go(Settings(), project)), as_json=as_json, project=project)
 
 
 @app.command("release-lease")
-def release_lease(key: Key) -> None:
+def release_lease(key: Key, as_json: AsJson = False) -> None:
     """Take an item away from the run that owns it, so that another one takes over."""
     from deployments.control import release_lease as release
 
-    typer.echo(guarded(lambda: release(Settings(), key, actor())))
+    say(guarded(lambda: release(Settings(), key, actor())), as_json=as_json, key=key)
 
 
 @app.command()
@@ -61,6 +62,7 @@ def replay(
     since: Annotated[
         datetime | None, typer.Option(help="Everything received since this time (UTC), such as 2026-11-21T03:00:00.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Apply stored deliveries again, as if they came now; what was applied stays applied."""
     from deployments.control import replay as apply_again
@@ -68,5 +70,4 @@ def replay(
     if not numbers and since is None:
         fail("Say which: an id of `orch deliveries`, or --since TIME.", 2)
     moment = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
-    for sentence in guarded(lambda: apply_again(Settings(), numbers or [], moment)):
-        typer.echo(sentence)
+    say(guarded(lambda: apply_again(Settings(), numbers or [], moment)), as_json=as_json)

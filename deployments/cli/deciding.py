@@ -1,11 +1,10 @@
 """What a person decides about one item: `orch approve`, `reject`, `confirm`, `answer`, `stop`, `retry`."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from deployments.cli.console import AsJson, Key, actor, guarded
+from deployments.cli.console import AsJson, Key, actor, guarded, say
 from pipeline.settings import Settings
 
 app = typer.Typer()
@@ -50,14 +49,10 @@ def retry(key: Key, as_json: AsJson = False) -> None:
     """Let a held item go on where it stands; an escalated one gets all its attempts again."""
     from deployments.operator import retry as let_go
 
-    _say(key, guarded(lambda: let_go(Settings(), key, actor())), as_json=as_json)
+    say(guarded(lambda: let_go(Settings(), key, actor())), as_json=as_json, key=key)
 
 
 def _decide(key: str, signal: str, text: str, *, as_json: bool) -> None:
     from deployments.operator import signal as give
 
-    _say(key, guarded(lambda: give(Settings(), key, signal, text, actor())), as_json=as_json)
-
-
-def _say(key: str, sentence: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps({"key": key, "followed": sentence}) if as_json else sentence)
+    say(guarded(lambda: give(Settings(), key, signal, text, actor())), as_json=as_json, key=key)

@@ -215,13 +215,6 @@ class GiteaClient(HttpClient):
         """
         return await gitea_hooks.ensure_hook(self._http, _repository(project), url, secret, events)
 
-    async def probe_hook(self, project: Project, *, url: str) -> None:
-        """Have Gitea tell `url` of a push of the default branch that changes nothing; it comes a moment later.
-
-        Only its coming shows that Gitea reaches Orch and signs with our secret. `Refused` when no webhook tells `url`.
-        """
-        await gitea_hooks.probe_hook(self._http, _repository(project), url)
-
     async def fast_forward(self, project: Project, *, number: int, commit: str) -> Landed | MovedOn | Protected | None:
         """Land by Gitea's fast-forward-only merge, which moves the base to exactly the pull request's head. Idempotent.
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel, SecretStr
 
 from pipeline.clients.gitea_answers import pages
 from pipeline.clients.http import Answer, HttpApi
-from pipeline.errors import Refused
 from pipeline.model import Subscription
 
 EVENTS = ("push", "pull_request_only", "pull_request_review", "status")
@@ -73,14 +72,6 @@ async def ensure_hook(
         if answer.status != HTTPStatus.NOT_FOUND:  # somebody else was faster
             answer.checked()
     return Subscription(made.id, url, await _faults(http, made, events))
-
-
-async def probe_hook(http: HttpApi, repository: str, url: str) -> None:
-    """See `GiteaClient.probe_hook`."""
-    found = await _telling(http, repository, url)
-    if not found:
-        raise Refused(f"No webhook of {repository.removeprefix('repos/')} tells {url}; have it made first.")
-    await http.call("POST", f"{repository}/hooks/{found[0].id}/tests")
 
 
 async def _telling(http: HttpApi, repository: str, url: str) -> list[_Hook]:

@@ -41,6 +41,17 @@ EN: dict[str, str] = {
         "📮 This chat has a new id, {chat}. Set ORCH_TELEGRAM_CHAT_ID to it, and the field chat_id of the Telegram "
         "Notification block <i>orch</i> on Prefect's pages: that is what counts."
     ),
+    "webhook_was_missing": "🪝 <b>{repository}</b> had no webhook to {url}; Orch has made one.",
+    "webhook_was_faulty": "🪝 <b>{repository}</b>: the webhook to {url} did not tell all ({why}); Orch has made it anew.",
+    "webhook_refused": (
+        "🪝 <b>{repository}</b>: Gitea does not let Orch see to the webhook to {url}: {why}\n"
+        "Let Orch's user administrate the repository, or look there yourself that this webhook exists and is active."
+    ),
+    "plane_silent": (
+        "🔕 Plane's webhook seems to be switched off: none has come since {since}, but cards have moved in {projects}. "
+        "Plane switches it off when a delivery has failed too often. Switch it on again in <i>Workspace settings, "
+        "Webhooks</i>; its URL is {url}."
+    ),
     # --- the live message about an item
     "card_stage": "Stage: {stage}, visit {visit}",
     "card_waits": "⏳ Waits for {for_what}: {reason}",

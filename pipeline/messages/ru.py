@@ -44,6 +44,17 @@ RU: dict[str, str] = {
         "📮 У этого чата новый номер: {chat}. Укажите его в ORCH_TELEGRAM_CHAT_ID и в поле chat_id блока Telegram "
         "Notification <i>orch</i> на страницах Prefect: действует то, что в блоке."
     ),
+    "webhook_was_missing": "🪝 У <b>{repository}</b> не было вебхука на {url}; Orch создал его.",
+    "webhook_was_faulty": "🪝 <b>{repository}</b>: вебхук на {url} сообщал не обо всём ({why}); Orch создал его заново.",
+    "webhook_refused": (
+        "🪝 <b>{repository}</b>: Gitea не даёт Orch следить за вебхуком на {url}: {why}\n"
+        "Дайте пользователю Orch права администратора репозитория или сами проверьте, что этот вебхук есть и включён."
+    ),
+    "plane_silent": (
+        "🔕 Похоже, вебхук Plane выключен: с {since} от него ничего не пришло, а карточки двигались в {projects}. "
+        "Plane выключает вебхук, когда доставка слишком часто не удаётся. Включите его снова в <i>Workspace settings, "
+        "Webhooks</i>; его адрес: {url}."
+    ),
     # --- живое сообщение о задаче
     "card_stage": "Стадия: {stage}, заход {visit}",
     "card_waits": "⏳ Ждёт ({for_what}): {reason}",

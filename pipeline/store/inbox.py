@@ -69,6 +69,17 @@ def last_delivery(session: Session, source: str) -> datetime | None:
     return session.exec(newest.limit(1)).first()
 
 
+def undelivered(session: Session, actor: str, *, since: datetime, until: datetime) -> list[str]:
+    """Projects with a signal of `actor`'s that came after `since`, up to `until`, and by no delivery; sorted."""
+    query = select(SignalRow.project).where(
+        col(SignalRow.delivery_id).is_(None),
+        SignalRow.actor == actor,
+        col(SignalRow.received_at) > since,
+        col(SignalRow.received_at) <= until,
+    )
+    return sorted(session.exec(query.distinct()).all())
+
+
 def resolved(session: Session, delivery_id: int, note: str, now: datetime) -> bool:
     """Mark a delivery as understood; False when somebody else has resolved it meanwhile."""
     row = session.exec(select(DeliveryRow).where(DeliveryRow.id == delivery_id).with_for_update()).one()

@@ -34,6 +34,11 @@ def repository(project: str) -> str:
     return f"gitea:{project}"
 
 
+def webhooks(of: str) -> str:
+    """The place of webhooks, by their URL, that are to tell of a project; its watermark is of Orch's own time."""
+    return f"webhooks:{of}"
+
+
 def last(session: Session, place: str, things: Iterable[str]) -> Mapping[str, Sighting]:
     """What is known of these things; of what was never seen there is nothing."""
     wanted = list(things)

@@ -166,6 +166,22 @@ def test_a_lease_that_nobody_has_is_said_to_be_free(desk: Desk) -> None:
     assert orch("release-lease", item.key).stdout == f"No run owns {item.key}.\n"
 
 
+def test_what_an_operator_did_is_one_object_on_request(desk: Desk, projects: None) -> None:
+    item, other = desk.item(), desk.item()
+    frozen = "SHOP is frozen: nothing lands and no deploy begins until the thaw; work goes on."
+    for words, told in (
+        (
+            ("depend", item.key, "--on", other.key),
+            {"key": item.key, "followed": [f"{item.key} waits for {other.key}."]},
+        ),
+        (("freeze", "SHOP", "--why", "release day"), {"project": "SHOP", "followed": frozen}),
+        (("thaw", "SHOP"), {"project": "SHOP", "followed": "SHOP is thawed."}),
+        (("release-lease", item.key), {"key": item.key, "followed": f"No run owns {item.key}."}),
+        (("replay", "--since", "2026-11-21T03:00:00"), {"followed": []}),
+    ):
+        assert json.loads(orch(*words, "--json").stdout) == told
+
+
 def test_deliveries_are_a_table_or_one_object(desk: Desk) -> None:
     assert orch("deliveries").exit_code == 0
     assert json.loads(orch("deliveries", "--failed", "--json").stdout) == {"deliveries": []}

@@ -70,7 +70,6 @@ CALLS: dict[str, Call] = {
     "file": lambda g, p: g.file(p, "a.txt", ref="main"),
     "hook_state": lambda g, p: g.hook_state(p, url="http://orch/hook"),
     "ensure_hook": lambda g, p: g.ensure_hook(p, url="http://orch/hook", secret=SecretStr("s")),
-    "probe_hook": lambda g, p: g.probe_hook(p, url="http://orch/hook"),
     "fast_forward": lambda g, p: g.fast_forward(p, number=1, commit="abc"),
     "mark_landed": lambda g, p: g.mark_landed(p, number=1, commit="abc"),
     "own_login": lambda g, p: g.own_login(),

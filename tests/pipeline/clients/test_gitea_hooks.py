@@ -137,16 +137,3 @@ async def test_a_token_that_may_not_administrate_is_refused(gitea: GiteaClient, 
     replay.on("GET", HOOKS, 403, {"message": "user should be an owner or a collaborator with admin write of a repo"})
     with pytest.raises(Refused, match="403 user should be an owner"):
         await gitea.ensure_hook(project, url=URL, secret=SECRET)
-
-
-async def test_a_probe_is_sent_through_our_hook(gitea: GiteaClient, replay: Any, project: Project) -> None:
-    replay.recorded("gitea/api-get-hooks")
-    replay.on("POST", f"{HOOKS}/3/tests", 204)
-    await gitea.probe_hook(project, url=URL)
-    assert replay.made() == [("GET", HOOKS), ("POST", f"{HOOKS}/3/tests")]
-
-
-async def test_without_a_hook_there_is_nothing_to_probe(gitea: GiteaClient, replay: Any, project: Project) -> None:
-    replay.on("GET", HOOKS, 200, [])
-    with pytest.raises(Refused, match=f"No webhook of acme/widgets tells {URL}; have it made first"):
-        await gitea.probe_hook(project, url=URL)
