@@ -48,6 +48,11 @@ KEPT_FOR_PEOPLE = (Status.NEEDS_INPUT, Status.IN_REVIEW, Status.BLOCKED)
 """Showing a stage never overwrites these when a person put them there."""
 
 
+def ends_work(group: str, status: Status | None) -> bool:
+    """Whether work ends in a state: by Plane's group, by the logical key only where the group is unknown."""
+    return group in TERMINAL_GROUPS if group in GROUPS else status in (Status.DONE, Status.CANCELLED)
+
+
 @dataclass(frozen=True, slots=True)
 class StateList:
     """One project's states as of `fetched` (seconds of a monotonic clock)."""
@@ -90,9 +95,7 @@ class StateList:
     def is_terminal(self, state_id: str) -> bool:
         """Whether work ends in this state: by Plane's group, by the logical key only where the group is unknown."""
         state = next(state for state in self.states if state.id == state_id)
-        if state.group in GROUPS:
-            return state.group in TERMINAL_GROUPS
-        return self.project.status_of(state.name) in (Status.DONE, Status.CANCELLED)
+        return ends_work(state.group, self.project.status_of(state.name))
 
     def _signal_of(self, state_id: str, shown: Collection[str | None]) -> Signal | None:
         status = self.status(state_id)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from pipeline.decide import BRANCH_IS_JUDGED
-from pipeline.model import InboundSignal, Pull, Review, WorkItem
+from pipeline.model import InboundSignal, Pull, Review, ReviewKind, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import Stage
@@ -97,7 +97,8 @@ def _rejected(
     item = items.by_branch(session, project.key, pull.branch)
     if item is None:
         return []
-    told = {s.payload.get("reviewer") for s in inbox.heard(session, item.key, Signal.REVIEW_SUBMITTED, since=since)}
+    heard = inbox.heard(session, item.key, Signal.REVIEW_SUBMITTED, since=since)
+    told = {s.payload.get("reviewer") for s in heard if s.payload.get("kind") == ReviewKind.REJECTED}
     did: list[str] = []
     for review in reviews:
         if not review.rejects or review.submitted_at < since or review.reviewer in told:

@@ -20,6 +20,7 @@ from deployments.receiver.queue_view import queue_view
 from pipeline.errors import BadSignature, OrchError, Refused, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
+from pipeline.inbound.reading import NOT_JSON, says_json
 from pipeline.inbound.telegram import parse_telegram
 from pipeline.model import Delivery
 from pipeline.projects import Project
@@ -129,8 +130,8 @@ async def _webhook(receiver: Receiver, request: Request, source: str, parse: Par
     body = await _body(request, receiver.root.settings.max_body_bytes)
     if body is None:
         return _answer(413, source, f"The body is larger than {receiver.root.settings.max_body_bytes} bytes.")
-    if "json" not in request.headers.get("content-type", "").lower():
-        return _answer(415, source, "Webhooks must be JSON: set the webhook's content type to application/json.")
+    if not says_json(request.headers.get("content-type", "")):
+        return _answer(415, source, NOT_JSON)
     try:
         delivery = parse(request.headers, body, secret)
     except BadSignature as error:

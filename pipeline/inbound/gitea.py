@@ -1,8 +1,9 @@
 """Gitea's webhooks, understood without any I/O. Shapes as measured on Gitea 1.21; what later versions add is said."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from pipeline.errors import UnreadableDelivery
 from pipeline.inbound.reading import read
@@ -12,6 +13,8 @@ from pipeline.signals import Signal
 
 SOURCE = "gitea"
 SIGNATURE = "X-Gitea-Signature"
+EVENTS = ("X-Gitea-Event-Type", "X-Gitea-Event")
+"""The type is the finer name; some later versions leave the plain event empty for `status`."""
 
 _BRANCH = "refs/heads/"
 _PULL = "refs/pull/"
@@ -21,7 +24,16 @@ Understood = InboundSignal | str
 
 
 class _Login(BaseModel):
+    """A user, by `login`; where that is missing by `username`, which Gitea sends with the same value."""
+
     login: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either(cls, told: Any) -> Any:
+        if isinstance(told, dict) and told.get("login") is None and "username" in told:
+            return {**told, "login": told["username"]}
+        return told
 
 
 class _Repository(BaseModel):
@@ -85,6 +97,10 @@ class _ReviewEvent(_PullEvent):
     review: _Review
 
 
+class _Commented(BaseModel):
+    review: Any = None
+
+
 class _BranchName(BaseModel):
     name: str
 
@@ -93,7 +109,7 @@ class _Status(BaseModel):
     repository: _Repository
     sha: str
     state: str
-    context: str
+    context: str | None = None
     sender: _Login | None = None
     branches: list[_BranchName] | None = None
 
@@ -113,11 +129,10 @@ def understand_gitea(headers: Mapping[str, str], body: bytes) -> Delivery:
     `actor` and `actor_id` both are the login, by which Gitea's users are told apart. Events that nothing follows from
     are ignored with the reason, whatever their body looks like. Raises `UnreadableDelivery` naming what is missing.
     """
-    # The type is the finer name; some later versions leave the plain event empty for `status`.
-    event = header(headers, "X-Gitea-Event-Type") or header(headers, "X-Gitea-Event")
+    fine, event = header(headers, EVENTS[0]), header(headers, *EVENTS)
     if not event:
         raise UnreadableDelivery("Gitea's delivery cannot be read: it has no X-Gitea-Event-Type header.")
-    reader = _READERS.get(event)
+    reader = (_READERS if fine else _PLAIN_READERS).get(event)
     understood = reader(body) if reader else f"Nothing follows from Gitea's event {event!r}."
     return Delivery(
         source=SOURCE,
@@ -176,6 +191,12 @@ def _reviewed(body: bytes) -> Understood:
     return _pull_signal(event, Signal.REVIEW_SUBMITTED, payload)
 
 
+def _review_commented(body: bytes) -> Understood:
+    if read(_Commented, body, "Gitea").review is None:
+        return "Nothing follows from a comment on a pull request that is no review."
+    return _reviewed(body)
+
+
 def _pull_signal(event: _PullEvent, signal: Signal, payload: Mapping[str, object]) -> InboundSignal:
     return InboundSignal(
         project_ref=event.repository.full_name,
@@ -191,7 +212,7 @@ def _status(body: bytes) -> Understood:
     """Sent from about Gitea 1.23 on; `branches` can be empty there."""
     status = read(_Status, body, "Gitea")
     if status.state == "pending":
-        return f"{status.context} is still pending."
+        return f"{status.context or 'A status without a name'} is still pending."
     login = status.sender.login if status.sender else ""
     return InboundSignal(
         project_ref=status.repository.full_name,
@@ -201,7 +222,7 @@ def _status(body: bytes) -> Understood:
         actor_id=login,
         payload={
             "state": status.state,
-            "context": status.context,
+            "context": status.context or "",
             "branches": [branch.name for branch in status.branches or ()],
         },
     )
@@ -212,5 +233,14 @@ _READERS: dict[str, Callable[[bytes], Understood]] = {
     "pull_request": _pull_request,
     "pull_request_review_approved": _reviewed,
     "pull_request_review_rejected": _reviewed,
+    "pull_request_review_comment": _reviewed,
     "status": _status,
 }
+
+_PLAIN_READERS = _READERS | {
+    "pull_request_approved": _reviewed,
+    "pull_request_rejected": _reviewed,
+    "pull_request_comment": _review_commented,
+}
+"""By the plain event, where the type is not told: reviews have other names there, and `pull_request_comment`, which as a
+type is a comment in the conversation, is a review (measured on 1.21)."""

@@ -1,9 +1,9 @@
 """Plane's webhooks, understood without any I/O. Shapes as measured on Plane Community 1.3.1."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, model_validator
 
 from pipeline.errors import UnreadableDelivery
 from pipeline.inbound.reading import read
@@ -14,33 +14,51 @@ from pipeline.signals import Signal
 
 SOURCE = "plane"
 SIGNATURE = "X-Plane-Signature"
+EVENTS = ("X-Plane-Event",)
 
 _STATE_FIELDS = frozenset({"state", "state_id"})
 """`state` when changed over the API, `state_id` when a person moved the card."""
 
 
+_Told = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+"""A text that some versions leave out and others send as null."""
+
+
 class _Envelope(BaseModel):
     event: str
-    action: str = ""
-    event_id: str = ""
+    action: _Told = ""
+    event_id: _Told = ""
 
 
 class _Actor(BaseModel):
+    """Who did it; some versions send the bare id."""
+
     id: str
-    display_name: str = ""
+    display_name: _Told = ""
     email: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, told: Any) -> Any:
+        return {"id": told} if isinstance(told, str) else told
 
 
 class _Activity(BaseModel):
     field: str | None = None
     new_value: Any = None  # of another type for other fields
+    new_identifier: Any = None  # of what `new_value` names, where that is a name; null where it is the id
     actor: _Actor | None = None
+
+    @property
+    def led_to(self) -> str:
+        """The id that the field was set to; empty where that is not told."""
+        return _text(self.new_identifier) or _text(self.new_value)
 
 
 class _State(BaseModel):
     id: str
-    name: str = ""
-    group: str = ""
+    name: _Told = ""
+    group: _Told = ""
 
 
 class _Issue(BaseModel):
@@ -50,24 +68,32 @@ class _Issue(BaseModel):
     """
 
     id: str
-    project: str = Field(default="", validation_alias=AliasChoices("project", "project_id"))
-    state: _State | str | None = Field(default=None, validation_alias=AliasChoices("state", "state_id"))
+    project: _Told = ""
+    state: _State | str | None = None
     sequence_id: int | None = None
     name: str | None = None
     description_html: str | None = None
     description_stripped: str | None = None
     updated_at: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _either(cls, told: Any) -> Any:
+        if not isinstance(told, dict):
+            return told
+        spelt = {name: told[f"{name}_id"] for name in ("project", "state") if f"{name}_id" in told}
+        return {**told, **{name: value for name, value in spelt.items() if told.get(name) is None}}
+
 
 class _Created(BaseModel):
     data: _Issue
-    activity: _Activity = _Activity()
+    activity: _Activity | None = None
 
 
 class _Updated(BaseModel):
     """Only `activity` tells a state change from any other, so an update without it cannot be acted on."""
 
-    activity: _Activity
+    activity: _Activity | None = None
 
 
 class _Moved(BaseModel):
@@ -78,11 +104,10 @@ class _Moved(BaseModel):
 class _SecondVersion(BaseModel):
     """The commercial edition's webhooks, version 2, as far as its documentation says: no `activity`, but what was."""
 
-    event_id: str = ""
     data: _Issue
     previous_attributes: dict[str, Any] = {}
     actor: _Actor | None = None
-    activity: _Activity = _Activity()
+    activity: _Activity | None = None
 
 
 class _Comment(BaseModel):
@@ -90,12 +115,13 @@ class _Comment(BaseModel):
     issue: str
     project: str
     comment_html: str
-    actor: str = ""
+    actor: _Told = ""
+    created_at: Any = None
 
 
 class _Commented(BaseModel):
     data: _Comment
-    activity: _Activity = _Activity()
+    activity: _Activity | None = None
 
 
 def parse_plane(headers: Mapping[str, str], body: bytes, secret: str) -> Delivery:
@@ -143,17 +169,20 @@ def _understand(envelope: _Envelope, body: bytes) -> tuple[tuple[InboundSignal, 
 
 def _created(body: bytes) -> tuple[tuple[InboundSignal, ...], str]:
     created = read(_Created, body, "Plane")
-    if created.data.state is None:
+    if not created.data.state:
         return (), "The new issue's state is not told; polling will find it."
-    return (_state_signal(created.data, created.data.state, created.activity),), ""
+    return (_state_signal(created.data, created.data.state, created.activity or _Activity()),), ""
 
 
 def _updated(body: bytes) -> tuple[tuple[InboundSignal, ...], str]:
-    field = read(_Updated, body, "Plane").activity.field
-    if field not in _STATE_FIELDS:
-        return (), f"Nothing follows from a change of an issue's {field or 'unnamed field'}."
+    activity = read(_Updated, body, "Plane").activity
+    if activity is None:
+        # Not taken for a move: an edit of a card that stands in Approved, or Orch's own, would be a person's word.
+        return (), "Plane's update does not tell what was changed and by whom; polling will find where the card stands."
+    if activity.field not in _STATE_FIELDS:
+        return (), f"Nothing follows from a change of an issue's {activity.field or 'unnamed field'}."
     moved = read(_Moved, body, "Plane")
-    state = moved.data.state or _text(moved.activity.new_value)
+    state = moved.data.state or moved.activity.led_to
     if not state:
         raise UnreadableDelivery("Plane's delivery cannot be read: field data.state: neither it nor the change tells.")
     return (_state_signal(moved.data, state, moved.activity),), ""
@@ -164,8 +193,8 @@ def _second_version(event: str, body: bytes) -> tuple[tuple[InboundSignal, ...],
     if event == "workitem.updated" and not _STATE_FIELDS & told.previous_attributes.keys():
         changed = ", ".join(sorted(told.previous_attributes)[:5]) or "unnamed field"
         return (), f"Nothing follows from a change of an issue's {changed}."
-    actor = told.actor or told.activity.actor
-    if told.data.state is None or actor is None:
+    actor = told.actor or (told.activity.actor if told.activity else None)
+    if not told.data.state or actor is None:
         return (), f"Plane's event {event!r} does not tell the state and who put the card there; polling will find it."
     return (_state_signal(told.data, told.data.state, _Activity(field="state", actor=actor)),), ""
 
@@ -178,7 +207,7 @@ def _state_signal(issue: _Issue, state: _State | str, activity: _Activity) -> In
     return InboundSignal(
         project_ref=issue.project,
         item_ref=issue.id,
-        state=StateChange(standing.id, standing.name, standing.group, _text(activity.new_value)),
+        state=StateChange(standing.id, standing.name, standing.group, activity.led_to),
         actor=actor.display_name,
         actor_id=actor.id,
         payload=_known(issue, activity),
@@ -207,7 +236,8 @@ def _description(issue: _Issue) -> str | None:
 
 
 def _answer(commented: _Commented) -> InboundSignal:
-    comment, actor = commented.data, commented.activity.actor
+    comment = commented.data
+    actor = commented.activity.actor if commented.activity else None
     return InboundSignal(
         project_ref=comment.project,
         item_ref=comment.issue,
@@ -218,5 +248,6 @@ def _answer(commented: _Commented) -> InboundSignal:
             "comment_id": comment.id,
             "text": html_to_text(comment.comment_html),
             "email": (actor.email if actor else None) or "",
+            "created_at": _text(comment.created_at),
         },
     )

@@ -6,7 +6,15 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import UnreadableDelivery
 
+NOT_JSON = "Webhooks must be JSON: set the webhook's content type to application/json."
+"""Why a delivery of any other content type is refused."""
+
 Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def says_json(content_type: str) -> bool:
+    """Whether a delivery with this `Content-Type` may be read at all."""
+    return "json" in content_type.lower()
 
 
 def read(shape: type[Shape], body: bytes, sender: str) -> Shape:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pipeline.errors import BadSignature
 
 
-def header(headers: Mapping[str, str], name: str) -> str:
-    """The value of a header, its name compared without case; empty when it is absent."""
-    wanted = name.lower()
-    return next((value for key, value in headers.items() if key.lower() == wanted), "")
+def header(headers: Mapping[str, str], *names: str) -> str:
+    """The value of the first of these headers that is there and not empty, names compared without case; else empty.
+
+    Of a header that comes twice the first counts.
+    """
+    values = (next((value for key, value in headers.items() if key.lower() == name.lower()), "") for name in names)
+    return next((value for value in values if value), "")
 
 
 def sign(body: bytes, secret: str) -> str:

@@ -12,11 +12,14 @@ from pipeline.model import Delivery
 class Source:
     """One sender. `told_by` are headers that only this sender has; `signature` is the one that proves it.
 
+    `events` are the headers that name the event, the finest name first.
+
     `check(body, signature, secret)` raises `BadSignature`, `understand(headers, body)` raises `UnreadableDelivery`.
     """
 
     name: str
     told_by: tuple[str, ...]
+    events: tuple[str, ...]
     signature: str
     check: Callable[[bytes, str, str], None]
     understand: Callable[[Mapping[str, str], bytes], Delivery]
@@ -25,18 +28,24 @@ class Source:
         """The signature that came with these headers; empty when there is none."""
         return header(headers, self.signature)
 
+    def event_of(self, headers: Mapping[str, str]) -> str:
+        """The event that these headers name, whatever the body says; empty when they name none."""
+        return header(headers, *self.events)
+
 
 SOURCES = (
     Source(
         name=plane.SOURCE,
-        told_by=("X-Plane-Event", "X-Plane-Delivery", plane.SIGNATURE),
+        told_by=(*plane.EVENTS, "X-Plane-Delivery", plane.SIGNATURE),
+        events=plane.EVENTS,
         signature=plane.SIGNATURE,
         check=check_signature,
         understand=plane.understand_plane,
     ),
     Source(
         name=gitea.SOURCE,
-        told_by=("X-Gitea-Event-Type", "X-Gitea-Event", "X-Gitea-Delivery", gitea.SIGNATURE),
+        told_by=(*gitea.EVENTS, "X-Gitea-Delivery", gitea.SIGNATURE),
+        events=gitea.EVENTS,
         signature=gitea.SIGNATURE,
         check=check_signature,
         understand=gitea.understand_gitea,
@@ -44,6 +53,7 @@ SOURCES = (
     Source(
         name=telegram.SOURCE,
         told_by=(telegram.SIGNATURE,),
+        events=(),
         signature=telegram.SIGNATURE,
         check=lambda _body, given, secret: check_secret(given, secret),
         understand=telegram.understand_telegram,
@@ -53,4 +63,4 @@ SOURCES = (
 
 def source_of(headers: Mapping[str, str]) -> Source | None:
     """Who sent a delivery with these headers; None for nobody that Orch knows."""
-    return next((source for source in SOURCES if any(header(headers, name) for name in source.told_by)), None)
+    return next((source for source in SOURCES if header(headers, *source.told_by)), None)

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from deployments import cli
 from deployments.explain import explain
 from pipeline.errors import Refused
-from pipeline.inbound.signature import sign
+from pipeline.inbound.reading import NOT_JSON
+from pipeline.inbound.signature import digest, sign
 from pipeline.inbound.sources import SOURCES
 from pipeline.projects import Project, Registry
 from pipeline.stages import Status
@@ -53,6 +54,13 @@ def rewritten(folder: Path, name: str, **changes: object) -> Path:
     return file
 
 
+def moved_to(folder: Path, state: object) -> Path:
+    """A card's move to this state, as Plane tells it."""
+    body = json.loads((CAPTURES / f"{MOVED}.json").read_text())["body"]
+    body["data"]["state"] = state
+    return rewritten(folder, MOVED, body_b64=base64.b64encode(json.dumps(body).encode()).decode())
+
+
 def orch(*words: str) -> Result:
     result = CliRunner().invoke(cli.app, ["deliveries", "explain", *words])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -71,14 +79,15 @@ def test_every_recording_ends_with_signals_or_a_reason(name: str) -> None:
 def test_a_recorded_signature_is_valid_with_the_secret_of_its_hook_and_with_no_other(name: str) -> None:
     assert told(name, GITEA_SECRET)["signature"] == "valid"
     wrong = told(name, "another")
-    assert (wrong["signature"], wrong["signals"]) == ("invalid", told(name)["signals"])
+    assert (wrong["signature"], wrong["signals"]) == ("invalid", [])
     assert "signature is wrong" in wrong["ignored_because"]
+    assert (wrong["event"], wrong["dedupe_key"]) == (told(name)["event"], told(name)["dedupe_key"])
 
 
 def test_a_delivery_without_a_signature_would_be_refused(tmp_path: Path) -> None:
     headers = [["X-Plane-Event", "issue"], ["X-Plane-Signature", ""]]
     found = explain(rewritten(tmp_path, MOVED, headers=headers), "secret", REGISTRY)
-    assert found["signature"] == "missing"
+    assert (found["signature"], found["event"], found["signals"]) == ("missing", "issue", [])
     assert "is not signed" in found["ignored_because"]
 
 
@@ -99,11 +108,10 @@ def test_a_card_s_move_means_what_its_projects_registry_says() -> None:
     assert "reads the project's list of states" in signal["note"]
 
 
-def test_a_state_that_asks_for_nothing_has_no_signals_name_and_says_so() -> None:
-    [signal] = told(MOVED, registry=Registry())["signals"]
-    assert (signal["name"], signal["project_key"]) == (None, None)
-    assert signal["note"] == "State Architecture asks for nothing, by Orch's own list of names."
-    assert signal["state"]["id"] == "34c53f0a-4eb5-460c-9642-8e2b0c7659ff"
+def test_a_state_that_asks_for_nothing_is_no_signal_and_says_so() -> None:
+    found = told(MOVED, registry=Registry())
+    assert (found["event"], found["signals"]) == ("issue", [])
+    assert found["ignored_because"] == "State Architecture asks for nothing, by Orch's own list of names."
 
 
 @pytest.mark.parametrize(
@@ -116,12 +124,66 @@ def test_a_state_that_asks_for_nothing_has_no_signals_name_and_says_so() -> None
 def test_a_move_whose_meaning_needs_the_projects_states_is_not_guessed(
     tmp_path: Path, state: object, note: str
 ) -> None:
-    body = json.loads((CAPTURES / f"{MOVED}.json").read_text())["body"]
-    body["data"]["state"] = state
-    encoded = base64.b64encode(json.dumps(body).encode()).decode()
-    [signal] = explain(rewritten(tmp_path, MOVED, body_b64=encoded), "", REGISTRY)["signals"]
-    assert signal["name"] is None
-    assert note in signal["note"]
+    found = explain(moved_to(tmp_path, state), "", REGISTRY)
+    assert found["signals"] == []
+    assert note in found["ignored_because"]
+
+
+@pytest.mark.parametrize(
+    ("state", "closes"),
+    [
+        ({"id": "s", "name": "Done", "group": "completed"}, True),
+        ({"id": "s", "name": "Shipped", "group": "completed"}, True),
+        ({"id": "s", "name": "Wont do", "group": "cancelled"}, True),
+        ({"id": "s", "name": "Done"}, True),
+        ({"id": "s", "name": "Done", "group": "started"}, False),
+    ],
+)
+def test_a_card_put_where_work_ends_closes_the_item_that_orch_works_on(
+    tmp_path: Path, state: dict[str, str], closes: bool
+) -> None:
+    found = explain(moved_to(tmp_path, state), "", REGISTRY)
+    assert [signal["name"] for signal in found["signals"]] == ["card_closed"] * closes
+    if closes:
+        assert "counts for an item that Orch works on" in found["signals"][0]["note"]
+
+
+@pytest.mark.parametrize("group", ["completed", "cancelled"])
+def test_a_state_by_which_a_person_speaks_is_that_word_wherever_it_stands(tmp_path: Path, group: str) -> None:
+    file = moved_to(tmp_path, {"id": "s", "name": "Rejected", "group": group})
+    assert [signal["name"] for signal in explain(file, "", REGISTRY)["signals"]] == ["rejected"]
+
+
+@pytest.mark.parametrize("name", ["plane/50-issue-created-other-project", "plane/51-project-deleted"])
+def test_a_project_that_the_registry_does_not_have_is_ignored(name: str) -> None:
+    assert told(name)["signals"] == []
+
+
+def test_an_unknown_project_is_named_unless_there_is_no_registry() -> None:
+    other = Registry((Project(key="OTH", plane_project=UUID(int=1), repository="a/b", test_command=("true",)),))
+    for name, ref in ((MOVED, str(WIDGETS)), ("gitea/53-push-style-rebase-merged", "acme/widgets")):
+        found = told(name, registry=other)
+        assert (found["signals"], found["ignored_because"]) == ([], f"No project of the registry is {ref}.")
+    assert told("gitea/53-push-style-rebase-merged", registry=Registry())["signals"]
+
+
+@pytest.mark.parametrize(
+    "name", ["52-pull_request-style-rebase-merged", "30-pull_request_review_approved-pr1-review-approved"]
+)
+def test_a_pull_request_into_another_branch_than_the_default_one_is_ignored(name: str) -> None:
+    develops = Registry((REGISTRY["WID"].model_copy(update={"default_branch": "develop"}),))
+    assert told(f"gitea/{name}")["signals"]
+    found = told(f"gitea/{name}", registry=develops)
+    assert found["signals"] == []
+    assert found["ignored_because"] == "The pull request wants into main, not into develop, on which WID lands."
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", ""])
+def test_another_content_type_than_json_would_be_refused(tmp_path: Path, content_type: str) -> None:
+    headers = {"X-Plane-Event": "issue", "content-type": content_type}
+    found = explain(rewritten(tmp_path, MOVED, headers=headers), "", REGISTRY)
+    assert (found["event"], found["dedupe_key"]) == ("issue", told(MOVED)["dedupe_key"])
+    assert (found["signals"], found["ignored_because"]) == ([], NOT_JSON)
 
 
 def test_a_forges_delivery_names_project_branch_and_person() -> None:
@@ -142,6 +204,27 @@ def test_headers_of_a_stranger_are_a_reason(tmp_path: Path) -> None:
 def test_a_body_that_cannot_be_understood_names_the_field(tmp_path: Path) -> None:
     found = explain(rewritten(tmp_path, MOVED, body_b64="e30="), "", REGISTRY)
     assert found["ignored_because"].startswith("Plane's delivery cannot be read: field event")
+
+
+@pytest.mark.parametrize(
+    ("headers", "event"),
+    [
+        ({"X-Plane-Event": "issue"}, "issue"),
+        ({"X-Gitea-Event": "push"}, "push"),
+        (
+            {"X-Gitea-Event": "pull_request_approved", "X-Gitea-Event-Type": "pull_request_review_approved"},
+            "pull_request_review_approved",
+        ),
+        ({"X-Gitea-Delivery": "no event"}, None),
+    ],
+)
+def test_of_a_body_that_cannot_be_understood_the_headers_tell_the_event(
+    tmp_path: Path, headers: dict[str, str], event: str | None
+) -> None:
+    found = explain(rewritten(tmp_path, MOVED, headers=headers, body_b64="e30="), "", REGISTRY)
+    assert (found["event"], found["signals"]) == (event, [])
+    assert found["dedupe_key"] == digest(found["source"], event or "", b"{}")
+    assert "cannot be read" in found["ignored_because"]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
@@ -229,5 +312,6 @@ def assert_explained(file: Path) -> None:
     except Refused as error:
         found = {"signals": [], "ignored_because": str(error).removeprefix(f"{file} ")}
         assert found["ignored_because"] != str(error), "the file is named first"  # noqa: PT017  either end is right
-    assert found["signals"] or found["ignored_because"]
+    assert bool(found["signals"]) != bool(found["ignored_because"])
+    assert all(signal["name"] for signal in found["signals"])
     json.dumps(found)

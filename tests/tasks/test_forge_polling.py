@@ -9,10 +9,12 @@ import pytest
 from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
-from pipeline.model import Pull, WorkItem
+from pipeline.model import Delivery, InboundSignal, Pull, ReviewKind, WorkItem
+from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import counters, items
 from tasks.forge_polling import poll_repository
+from tasks.inbox import Own, receive
 from tests.support.services import Desk, open_desk
 
 
@@ -83,6 +85,25 @@ async def test_changes_that_were_requested_are_heard_of_once_a_visit(desk: Desk)
     await asyncio.to_thread(desk.sandbox.commit, item.branch, {"shop/more.py": "# more\n"})
     assert await polled(desk) == []
     assert [(s.payload["kind"], s.payload["number"]) for s in desk.signals] == [("rejected", pull.number)]
+
+
+@pytest.mark.parametrize("kind", [ReviewKind.COMMENT, ReviewKind.APPROVED])
+async def test_a_webhook_of_another_review_does_not_hide_that_changes_were_requested(
+    desk: Desk, kind: ReviewKind
+) -> None:
+    item, pull = await with_pull(desk)
+    await asyncio.to_thread(desk.sandbox.review, pull.number, "REQUEST_CHANGES")
+    [review] = await desk.root.forge.reviews(desk.project, pull.number)
+    other = InboundSignal(
+        desk.project.repository,
+        item.branch,
+        Signal.REVIEW_SUBMITTED,
+        actor_id=review.reviewer,
+        payload={"kind": kind.value, "reviewer": review.reviewer, "base": desk.project.default_branch},
+    )
+    receive(desk.root, Delivery("gitea", "a review", kind, (other,)), "{}", Own(frozenset(), "orch-bot"))
+    assert await polled(desk) == [f"{item.key}: review_submitted, which no webhook told"]
+    assert [signal.payload["kind"] for signal in desk.signals] == [kind, "rejected"]
 
 
 async def test_a_request_from_before_the_change_came_to_review_does_not_count(desk: Desk) -> None:

@@ -30,6 +30,7 @@ SIGNALS: dict[str, tuple[Signal, str, str]] = {
     "127-push-push-8-commits": (PUSHED, "t/eight", "dev1"),
     "53-push-style-rebase-merged": (PUSHED, "main", "bot1"),
     "29-pull_request_review_rejected-pr1-review-rejected": (REVIEWED, "feature/one", "rev1"),
+    "28-pull_request_review_comment-pr1-review-comment": (REVIEWED, "feature/one", "rev1"),
     "30-pull_request_review_approved-pr1-review-approved": (REVIEWED, "feature/one", "rev1"),
     "37-pull_request-pr1-closed-unmerged": (Signal.PR_CLOSED, "feature/one", "dev1"),
     "52-pull_request-style-rebase-merged": (Signal.PR_MERGED, "t/rebase", "bot1"),
@@ -43,9 +44,6 @@ IGNORED: dict[str, str] = {
     "18-pull_request-pr1-opened": "Nothing follows from a pull request that is opened.",
     "20-pull_request_sync-pr1-synchronized": "Nothing follows from Gitea's event 'pull_request_sync'.",
     "22-pull_request_comment-pr1-comment": "Nothing follows from Gitea's event 'pull_request_comment'.",
-    "28-pull_request_review_comment-pr1-review-comment": (
-        "Nothing follows from Gitea's event 'pull_request_review_comment'."
-    ),
     "36-pull_request_sync-pr1-force-push": "Nothing follows from Gitea's event 'pull_request_sync'.",
     "48-pull_request-style-rebase-setup": "Nothing follows from a pull request that is opened.",
     "92-pull_request-wip": "Nothing follows from a pull request that is opened.",
@@ -146,7 +144,7 @@ def test_what_happens_to_an_open_pull_request_leads_to_nothing(action: str) -> N
     [
         *("create", "delete", "fork", "issues", "issue_assign", "issue_label", "issue_milestone", "issue_comment"),
         *("pull_request_assign", "pull_request_label", "pull_request_milestone", "pull_request_comment"),
-        *("pull_request_review_comment", "pull_request_review_request", "pull_request_sync"),
+        *("pull_request_review_request", "pull_request_sync"),
         *("wiki", "repository", "release", "package", "workflow_run", "workflow_job", "an event of the future"),
     ],
 )
@@ -200,6 +198,20 @@ def test_a_pending_status_is_ignored() -> None:
     assert parse("status", status(state="pending")).ignored_because == "ci/unit is still pending."
 
 
+@pytest.mark.parametrize("context", [{}, {"context": None}])
+def test_a_status_need_not_have_a_name(context: dict[str, None]) -> None:
+    told = {key: value for key, value in status().items() if key != "context"} | context
+    assert parse("status", told).signals[0].payload["context"] == ""
+    assert parse("status", told | {"state": "pending"}).ignored_because == "A status without a name is still pending."
+
+
+@pytest.mark.parametrize("pusher", [{"username": "ada"}, {"login": None, "username": "ada"}])
+def test_who_pushed_is_told_by_the_username_where_there_is_no_login(pusher: dict[str, Any]) -> None:
+    push = {"ref": "refs/heads/x", "before": "a", "after": "b", "repository": {"full_name": "acme/widgets"}}
+    (signal,) = parse("push", push | {"pusher": pusher}).signals
+    assert (signal.actor, signal.actor_id, signal.payload["pusher"]) == ("ada", "ada", "ada")
+
+
 def test_a_review_is_what_its_signed_body_says_not_its_header() -> None:
     body = closed() | {"action": "reviewed", "review": {"type": "pull_request_review_rejected"}}
     assert parse("pull_request_review_approved", body).signals[0].payload["kind"] == "rejected"
@@ -209,6 +221,28 @@ def test_the_plain_event_header_is_enough() -> None:
     body = json.dumps(status()).encode()
     headers = {"X-Gitea-Signature": sign(body, SECRET), "X-Gitea-Event": "status"}
     assert parse_gitea(headers, body, SECRET).signals[0].signal is Signal.CI_FINISHED
+
+
+@pytest.mark.parametrize(
+    ("plain", "kind"),
+    [
+        ("pull_request_approved", "approved"),
+        ("pull_request_rejected", "rejected"),
+        ("pull_request_comment", "comment"),
+    ],
+)
+def test_a_review_is_understood_by_the_plain_event_alone(plain: str, kind: str) -> None:
+    body = json.dumps(closed() | {"action": "reviewed", "review": {"type": f"pull_request_review_{kind}"}}).encode()
+    headers = {"X-Gitea-Signature": sign(body, SECRET), "X-Gitea-Event": plain}
+    delivery = parse_gitea(headers, body, SECRET)
+    assert (delivery.event, delivery.signals[0].signal) == (plain, REVIEWED)
+    assert delivery.signals[0].payload["kind"] == kind
+
+
+def test_a_plain_comment_that_is_no_review_leads_to_nothing() -> None:
+    headers = {"X-Gitea-Signature": sign(b"{}", SECRET), "X-Gitea-Event": "pull_request_comment"}
+    delivery = parse_gitea(headers, b"{}", SECRET)
+    assert delivery.ignored_because == "Nothing follows from a comment on a pull request that is no review."
 
 
 def test_a_delivery_without_an_event_is_unreadable() -> None:

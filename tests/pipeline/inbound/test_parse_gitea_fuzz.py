@@ -20,7 +20,12 @@ from pipeline.model import Delivery
 SECRET = "hook-secret-1"
 CAPTURES = Path(__file__).parents[2] / "captures" / "gitea"
 RECORDINGS = sorted(path.name for path in CAPTURES.glob("[0-9]*.json"))
-EVENTS = st.sampled_from(["push", "pull_request", "pull_request_review_rejected", "status", "delete"]) | st.text()
+EVENTS = (
+    st.sampled_from(
+        ["push", "pull_request", "pull_request_review_rejected", "pull_request_review_comment", "status", "delete"]
+    )
+    | st.text()
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

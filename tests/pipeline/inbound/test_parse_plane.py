@@ -62,6 +62,11 @@ def moved(**data: Any) -> dict[str, Any]:
     return {"event": "issue", "action": "updated", "data": issue, "activity": activity}
 
 
+def commented(**data: Any) -> dict[str, Any]:
+    comment = {"id": "c", "issue": "i", "project": "p", "comment_html": "<p>Yes</p>"} | data
+    return {"event": "issue_comment", "action": "created", "data": comment}
+
+
 def test_every_recorded_delivery_is_in_a_table() -> None:
     names = {path.stem for path in CAPTURES.glob("[0-9]*.json")}
     assert names == set(STATES) | set(ANSWERS) | set(IGNORED) | NEVER_SENT
@@ -95,7 +100,8 @@ def test_a_new_comment_is_an_answer_in_plain_text(
     (signal,) = parse(body).signals
     assert (signal.signal, signal.project_ref) == (Signal.ANSWER_GIVEN, WIDGETS)
     assert (signal.payload["text"], signal.actor_id) == expected
-    assert signal.item_ref == json.loads(body)["data"]["issue"]
+    data = json.loads(body)["data"]
+    assert (signal.item_ref, signal.payload["created_at"]) == (data["issue"], data["created_at"])
 
 
 @pytest.mark.parametrize(("name", "expected"), IGNORED.items())
@@ -204,11 +210,56 @@ def test_what_the_second_version_does_not_tell_clearly_is_ignored_with_the_reaso
     assert reason in delivery.ignored_because
 
 
-def test_an_update_that_does_not_tell_what_changed_is_not_guessed_at() -> None:
+@pytest.mark.parametrize("activity", [{}, {"activity": None}])
+def test_an_update_that_does_not_tell_what_changed_is_not_guessed_at(activity: dict[str, None]) -> None:
     body = moved()
     del body["activity"]
-    with pytest.raises(UnreadableDelivery, match="activity"):
-        parse(body)
+    delivery = parse(body | activity)
+    assert delivery.signals == ()
+    assert delivery.ignored_because.startswith("Plane's update does not tell what was changed and by whom")
+
+
+@pytest.mark.parametrize("activity", [{}, {"activity": None}])
+def test_a_new_issue_and_a_comment_are_understood_without_an_activity(activity: dict[str, None]) -> None:
+    new = {"event": "issue", "action": "created", "data": moved()["data"]} | activity
+    assert parse(new).signals[0].state == StateChange("s", "Todo", "unstarted")
+    (answer,) = parse(commented(actor="u") | activity).signals
+    assert (answer.actor, answer.actor_id, answer.payload["text"]) == ("", "u", "Yes")
+
+
+@pytest.mark.parametrize(
+    ("actor", "name"), [("u", ""), ({"id": "u", "display_name": None}, ""), ({"id": "u", "display_name": "ada"}, "ada")]
+)
+def test_an_actor_may_be_a_bare_id_or_have_no_name(actor: Any, name: str) -> None:
+    body = moved()
+    body["activity"]["actor"] = actor
+    for told in (body, second(actor=actor)):
+        (signal,) = parse(told).signals
+        assert (signal.actor, signal.actor_id) == (name, "u")
+
+
+def test_a_comment_whose_author_is_null_is_still_an_answer() -> None:
+    (signal,) = parse(commented(actor=None)).signals
+    assert (signal.signal, signal.actor_id) == (Signal.ANSWER_GIVEN, "")
+
+
+@pytest.mark.parametrize(("told", "expected"), [("2026-11-21T01:40:05Z", "2026-11-21T01:40:05Z"), (None, ""), (7, "")])
+def test_an_answer_tells_when_its_comment_was_written(told: object, expected: str) -> None:
+    assert parse(commented(created_at=told)).signals[0].payload["created_at"] == expected
+
+
+def test_a_reference_that_is_null_in_one_spelling_is_read_in_the_other() -> None:
+    (signal,) = parse(moved(state=None, state_id="s", project=None, project_id="p")).signals
+    assert (signal.project_ref, signal.state) == ("p", StateChange("s", "", "", "s"))
+
+
+@pytest.mark.parametrize("state", [None, {"id": "newer", "name": "Done", "group": "completed"}])
+def test_where_the_change_tells_a_states_name_its_identifier_is_the_id(state: dict[str, str] | None) -> None:
+    body = moved(state=state)
+    body["activity"] |= {"new_value": "Todo", "new_identifier": "s"}
+    change = parse(body).signals[0].state
+    assert change is not None
+    assert (change.state_id, change.moved_to) == ("newer" if state else "s", "s")
 
 
 def test_an_unsigned_delivery_is_refused_before_it_is_read() -> None:
@@ -230,7 +281,11 @@ JSON = st.recursive(
 DATA = st.fixed_dictionaries(
     {},
     optional=dict.fromkeys(
-        ("id", "project", "state", "name", "sequence_id", "issue", "comment_html", "description_html"), JSON
+        (
+            *("id", "project", "project_id", "state", "state_id", "name", "sequence_id"),
+            *("issue", "comment_html", "description_html", "actor", "created_at"),
+        ),
+        JSON,
     ),
 )
 EVENTS = st.fixed_dictionaries(

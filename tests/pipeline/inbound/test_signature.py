@@ -36,6 +36,11 @@ def test_headers_are_found_whatever_their_case() -> None:
     assert header({}, "X-Plane-Signature") == ""
 
 
+def test_of_several_headers_the_first_that_says_anything_counts() -> None:
+    assert header({"b": "2", "a": "", "C": "3"}, "A", "B", "C") == "2"
+    assert header({"a": "1", "A": "2"}, "a") == "1"
+
+
 def test_the_digest_tells_source_event_and_body_apart() -> None:
     digests = {digest("plane", "issue", b"{}"), digest("gitea", "issue", b"{}"), digest("plane", "issue", b"[]")}
     assert len(digests | {digest("plane", "push", b"{}")}) == 4
