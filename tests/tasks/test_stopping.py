@@ -267,7 +267,7 @@ async def test_a_deploy_that_is_under_way_after_the_landing_is_named_and_goes_on
     flowing.store.write(journal.start, item, production.DEPLOY, lease, subject="a" * 40, now=flowing.clock.now)
     flowing.store.write(reactions.request_stop, item, flowing.clock.now)
     state = await stop_flow.stop.fn(item.key)
-    assert state.message.endswith("what it has begun (deploy), so it cannot be stopped; it goes on with that.")
+    assert str(state.message).endswith("what it has begun (deploy), so it cannot be stopped; it goes on with that.")
     assert (worker.poll(), flowing.again(item).cancel_requested_at) == (None, None)
 
 
@@ -279,7 +279,7 @@ async def test_a_held_item_whose_deploy_has_not_ended_is_not_said_to_go_on(flowi
     flowing.store.write(reactions.hold, item, Hold.BLOCKED, "it hangs", flowing.clock.now, flowing.root.texts)
     flowing.store.write(reactions.request_stop, item, flowing.clock.now)
     state = await stop_flow.stop.fn(item.key)
-    assert state.message.endswith(f"it stays held until `orch retry {item.key}` sees that through.")
+    assert str(state.message).endswith(f"it stays held until `orch retry {item.key}` sees that through.")
 
 
 async def test_a_landing_that_is_being_reverted_is_waited_for(flowing: Desk) -> None:
