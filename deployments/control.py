@@ -103,20 +103,31 @@ def freeze(settings: Settings, project: str, why: str, actor: str) -> str:
     store = open_store(settings)
     new = store.write(freezes.freeze, project, actor=actor, why=why.strip(), now=_now())
     what = project or "Everything"
-    after = "nothing lands and no deploy begins until the thaw; work goes on."
-    return f"{what} is frozen: {after}" if new else f"{what} was frozen already; the reason is now: {why.strip()}"
+    broken = store.read(freezes.breaker, project) if project else None
+    besides = f" Besides, nothing of it starts: {broken.sentence}" if broken else ""
+    after = f"nothing lands and no deploy begins until the thaw{'' if broken else '; work goes on'}."
+    said = f"{what} is frozen: {after}" if new else f"{what} was frozen already; the reason is now: {why.strip()}"
+    return f"{said}{besides}"
 
 
 def thaw(settings: Settings, project: str) -> str:
-    """Take a freeze back and wake whom it kept out. Raises `Refused` for an unknown project."""
+    """Take one freeze back and wake whom it kept out: the breaker's where it is set, else a person's.
+
+    Says which it was and what still holds. Raises `Refused` for an unknown project.
+    """
     _known(settings, project)
-    store = open_store(settings)
+    return open_store(settings).write(_thaw, project)
+
+
+def _thaw(session: Session, project: str) -> str:
     what = project or "Everything"
-    if not store.write(freezes.thaw, project, _now()):
-        others = ", ".join(one.project or "everything" for one in store.read(freezes.all_of_them))
+    broken = freezes.breaker(session, project)
+    if not freezes.thaw(session, project, _now()):
+        others = ", ".join(one.project or "everything" for one in freezes.all_of_them(session))
         return f"{what} is not frozen as such. Frozen: {others or 'nothing'}."
-    still = store.read(freezes.in_the_way, project) if project else None
-    return f"{what} is thawed.{f' But: {still.sentence}' if still else ''}"
+    said = f"The breaker of {project} is closed: its runs start again." if broken else f"{what} is thawed."
+    still = "; ".join(one.sentence for one in freezes.holding(session, project)) if project else ""
+    return f"{said}{f' But: {still}' if still else ''}"
 
 
 def _known(settings: Settings, project: str) -> None:

@@ -31,7 +31,9 @@ async def intake(work_item: str) -> State[None]:
 async def _intake(root: Services, key: str) -> State[None]:
     project = root.projects.of_work_item(key)
     if project is None:
-        return Completed(name="Unknown project", message=f"No project of the registry has items like {key}.")
+        said = f"No project of the registry has items like {key}."
+        await root.store.awrite(_consume, key, f"refused: {said}", root)
+        return Completed(name="Unknown project", message=said)
     if await root.store.aread(items.find, key) is not None:
         followed = await healing.drain(root, key)
         return Completed(name="Started before", message=" ".join(followed) or f"{key} is a work item already.")

@@ -14,19 +14,25 @@ from tasks.services import Services, services
 
 @flow(name="stop", flow_run_name="{work_item} · stop")
 async def stop(work_item: str) -> State[None]:
-    """Stop an item for good. Waits for a landing that is under way to end honestly, and says so. Idempotent."""
+    """Stop an item for good. One that has landed goes on, one that is landing is stopped later; both are said.
+
+    Idempotent: what could not be done now is tried again by the tick.
+    """
     root = await services()
     item = await root.store.aread(items.find, work_item)
     if item is None or item.stage.terminal or item.cancel_requested_at is None:
         return Completed(name="Nothing to stop", message=f"Nobody asked for {work_item} to be stopped.")
     if await root.store.aread(stopping.stopped_elsewhere, item, root):
         return Completed(name="Nothing to do", message=f"Another run is stopping {work_item} already.")
-    if not await stopping.landing_is_over(root, item):
-        return Completed(name="Waiting for the landing", message=f"{work_item} is landing; it is stopped after that.")
-    await stopping.end_agents(work_item)
-    await stopping.end_runs(work_item)
     try:
+        kept = await stopping.kept_from_stopping(root, item)
+        if kept is not None:
+            return Completed(name=kept.name, message=kept.sentence)
+        await stopping.end_agents(work_item)
+        await stopping.end_runs(work_item)
         return await _end(root, item)
+    except (StaleWrite, LeaseLost) as error:
+        return Completed(name="Overtaken", message=str(error))
     except (Refused, CouldNotRun) as error:
         return Completed(name="Waiting for the next try", message=f"{work_item} is not stopped yet: {error}")
     finally:
@@ -41,8 +47,6 @@ async def _end(root: Services, item: WorkItem) -> State[None]:
         with ownership.renewed(root, lease):
             left = await stopping.clean_up(item.key, lease)
             await stopping.cancel_item(root, item, lease, left)
-    except (StaleWrite, LeaseLost) as error:
-        return Completed(name="Overtaken", message=str(error))
     finally:
         await stopping.give_back(root, item, lease)
     return Completed(name="Stopped", message=" ".join([f"{item.key} is stopped and cancelled.", *left]))

@@ -25,7 +25,8 @@ class Snapshot:
     """An item with all that may keep it, as of `now`.
 
     `run` is the living run that owns it and `run_since` when that began. `effects` are the names of steps that were
-    begun and have not ended. `ahead` counts those before it in the merge queue; None when it has no ticket.
+    begun and have not ended. `ahead` counts those before it in the merge queue; None when it has no ticket. `freeze`
+    keeps its project from landing; `broken` is that of the project's breaker, which keeps every run from starting.
     """
 
     item: WorkItem
@@ -38,6 +39,7 @@ class Snapshot:
     facts: Facts = NO_FACTS
     limit: int = 0
     freeze: str | None = None
+    broken: str | None = None
     drain: str | None = None
 
 
@@ -103,11 +105,12 @@ def _person(seen: Snapshot) -> Why | None:
     wait, item = seen.wait, seen.item
     if wait is None or not wait.kind.human:
         return None
+    after = f" Nothing starts after that before `orch thaw {item.project}`: {seen.broken}" if seen.broken else ""
     return Why(
         f"A person: {wait.sentence}",
         wait.since,
         f"A person: {_PEOPLE[wait.kind].format(key=item.key)}; or the form of its run in Prefect.",
-        f"{_reminder(wait)} It waits as long as that takes, without a worker.{_frozen(seen)}",
+        f"{_reminder(wait)} It waits as long as that takes, without a worker.{_frozen(seen)}{after}",
     )
 
 
@@ -118,6 +121,15 @@ _PEOPLE = {
     WaitKind.BUDGET: "comment go on on the card, or `orch approve {key}`",
     WaitKind.INTEGRITY: "comment accept or reject on the card, `orch approve {key}` or `orch reject {key}`",
 }
+
+
+def _broken(seen: Snapshot) -> Why | None:
+    if seen.broken is None:
+        return None
+    since = seen.wait.since if seen.wait else seen.item.entered_at
+    by = f"A person: `orch thaw {seen.item.project}`."
+    also = "" if seen.freeze == seen.broken else _frozen(seen)
+    return Why(seen.broken, since, by, f"Nothing of the project starts before that thaw.{also}")
 
 
 def _kept_out(seen: Snapshot) -> Why | None:
@@ -205,6 +217,7 @@ _IN_ORDER: tuple[Callable[[Snapshot], Why | None], ...] = (
     _held,
     _worked_on,
     _person,
+    _broken,
     _kept_out,
     _freeze,
     _machine,

@@ -95,10 +95,18 @@ async def _heal(root: Services, found: Iterable[Standing], seen: Observed) -> li
 
 
 async def stop_due(root: Services) -> list[str]:
-    """Start the stop of items that are to be stopped and are not yet, unless a living run is at it."""
+    """Start the stop of items that are to be stopped and are not yet, unless a living run is at it.
+
+    One that cannot be started is said, and the others are started.
+    """
     did: list[str] = []
     for item in await root.store.aread(due.stopping, limit=AT_ONCE):
-        if not await root.store.aread(stopping.stopped_elsewhere, item, root):
+        if await root.store.aread(stopping.stopped_elsewhere, item, root):
+            continue
+        try:
             await prefect_api.start("stop", {"work_item": item.key})
             did.append(f"{item.key}: stop started")
+        except Exception as error:  # one item's trouble is said, and the others are stopped
+            log.exception("the stop of %s could not be started", item.key)
+            did.append(f"{item.key}: its stop could not be started: {error!r}")
     return did

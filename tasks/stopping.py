@@ -24,52 +24,59 @@ from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import STREAM, Stage
 from pipeline.store import evidence, inbox, items, journal, leases, outbox, reactions
+from pipeline.store.journal import Effect
 from pipeline.store.leases import Lease
 from tasks import prefect_api, reverting
-from tasks.outbox import deliver
-from tasks.ownership import end_process
+from tasks.ownership import NotNow, end_process
 from tasks.services import Services
 from tasks.steps import STEP, alone
 
 log = logging.getLogger("orch.stopping")
 
 GRACE_S = 3
-LANDED = "{key} has landed already, so it cannot be stopped any more; it goes on to done."
-
-LANDING_S = 60
-"""How long STOP waits in its run for a landing; after that the tick comes back to it."""
-
 
 # --- what it waits for
 
 
-async def landing_is_over(root: Services, item: WorkItem) -> bool:
-    """Whether no living run of the item is between the beginning and the end of what cannot be undone.
+async def kept_from_stopping(root: Services, item: WorkItem) -> NotNow | None:
+    """Why the item cannot be stopped now: it has landed and goes on, or what cannot be undone is under way. Says so.
 
-    The first look that finds one says so on the card.
+    Looks once, for the tick comes back. Ends nothing: the run of an item that goes on is left to it. What is under way
+    is read first: what has ended by then is seen to have landed, and nothing is begun of an item that is being stopped.
+    Raises `LeaseLost` while another run of STOP holds a landed item.
     """
-    for _ in range(LANDING_S):
-        under_way = await root.store.aread(_under_way, item, root)
-        if under_way is None:
-            return True
-        await root.store.awrite(_say_it_waits, item, under_way, root)
-        await deliver(root, item.key)
-        await asyncio.sleep(1)
-    return False
+    under_way = await root.store.aread(_under_way, item, root)
+    if not _takes_back(under_way) and await _has_landed(root, item):
+        said = await root.store.awrite(_let_go_on, root, item)
+        if said is not None:
+            return NotNow("Not stopped", said)
+    if under_way is None:
+        return None
+    await root.store.awrite(_say_it_waits, item, under_way[0], root)
+    return NotNow("Waiting for the landing", f"{item.key} has begun to {under_way[0].name}; it is stopped after that.")
 
 
-def _under_way(session: Session, item: WorkItem, root: Services) -> str | None:
+def _under_way(session: Session, item: WorkItem, root: Services) -> list[Effect] | None:
+    """What a living run of the item has begun and not ended of what cannot be undone; None when there is nothing."""
     owner = leases.owner(session, item.id)
     if owner is None or not leases.lives(owner, root.now(), root.alive):
         return None
-    effects = [
-        effect for effect in journal.of_item(session, item.id) if effect.open and effect.name != journal.REMOVE_BRANCH
-    ]
-    return f"{effects[0].name}, since {effects[0].started_at:%H:%M:%S} UTC" if effects else None
+    return _begun(session, item) or None
 
 
-def _say_it_waits(session: Session, item: WorkItem, under_way: str, root: Services) -> None:
-    html = root.texts("stop_waits", key=item.key, why=under_way)
+def _begun(session: Session, item: WorkItem) -> list[Effect]:
+    effects = journal.of_item(session, item.id)
+    return [effect for effect in effects if effect.open and effect.name != journal.REMOVE_BRANCH]
+
+
+def _takes_back(under_way: list[Effect] | None) -> bool:
+    """Whether the landing is being reverted: after that the item may end."""
+    return any(effect.name == reverting.REVERT for effect in under_way or ())
+
+
+def _say_it_waits(session: Session, item: WorkItem, effect: Effect, root: Services) -> None:
+    why = f"{effect.name}, since {effect.started_at:%H:%M:%S} UTC"
+    html = root.texts("stop_waits", key=item.key, why=why)
     reactions.tell(session, item.key, html, f"stop-waits:{item.id}:{item.version}", root.now())
 
 
@@ -124,7 +131,7 @@ async def take_over(root: Services, item: WorkItem) -> Lease | str:
     """Make the item this run's, so that it can be cleaned up and cancelled; else why not.
 
     A landed item is not stopped: it is on the default branch and goes on to done. One that is held after its landing
-    would stay there for ever, so it may be given up.
+    would stay there for ever, so it may be given up. Raises `LeaseLost` while another run of STOP holds a landed item.
     """
     landed = await _has_landed(root, item)
     return await root.store.awrite(_take_over, root, item, landed, secrets.token_hex(8))
@@ -147,18 +154,13 @@ async def _has_landed(root: Services, item: WorkItem) -> bool:
 
 def _take_over(session: Session, root: Services, stopped: WorkItem, landed: bool, token: str) -> Lease | str:
     now, key = root.now(), stopped.key
-    item = items.find(session, key)
-    if item is None or item.id != stopped.id or item.stage.terminal or item.cancel_requested_at is None:
+    item = _still_asked_for(session, stopped)
+    if item is None:
         return f"Nobody asks for {key} to be stopped any more."
-    under_way = any(
-        effect.open and effect.name != journal.REMOVE_BRANCH for effect in journal.of_item(session, item.id)
-    )
-    if landed and (item.hold is None or under_way):
-        items.update(session, item, None, now, cancel_requested_at=None)
-        reactions.tell(session, key, root.texts("ignored", why=LANDED.format(key=key)), f"landed:{item.id}", now)
-        outbox.wake(session, key, now)
-        return LANDED.format(key=key)
     owner = leases.owner(session, item.id)
+    if landed and (said := _let_go_on(session, root, item)) is not None:
+        leases.drop(session, item.id)  # its owner was ended by this stop, which healing would take for a person's doing
+        return said
     another_stop = owner is not None and owner.stage is Stage.CANCELLED
     lease = leases.claim(
         session, item.id, flow_run_id=_run_id(), stage=Stage.CANCELLED, token=token, process=identity(os.getpid()),
@@ -166,6 +168,41 @@ def _take_over(session: Session, root: Services, stopped: WorkItem, landed: bool
         alive=root.alive if another_stop else lambda process: False if root.alive(process) is not None else None,
     )  # fmt: skip
     return lease if isinstance(lease, Lease) else f"Run {lease.flow_run_id} on {lease.process.host} still has {key}."
+
+
+def _still_asked_for(session: Session, stopped: WorkItem) -> WorkItem | None:
+    item = items.find(session, stopped.key)
+    if item is None or item.id != stopped.id or item.stage.terminal or item.cancel_requested_at is None:
+        return None
+    return item
+
+
+def _let_go_on(session: Session, root: Services, stopped: WorkItem) -> str | None:
+    """Lift the stop of a landed item, whoever works on it, and say what becomes of it; None when it can be given up."""
+    item, now = _still_asked_for(session, stopped), root.now()
+    if item is None:
+        return None
+    begun = _begun(session, item)
+    if item.hold is not None and not begun:
+        return None
+    said = _goes_on(item, begun)
+    owner = leases.owner(session, item.id)
+    token = owner.token if owner is not None and owner.stage is not Stage.CANCELLED else None
+    items.update(session, item, token, now, cancel_requested_at=None)
+    once = f"landed:{item.id}:{item.cancel_requested_at}"
+    reactions.tell(session, item.key, root.texts("ignored", why=said), once, now)
+    outbox.wake(session, item.key, now)
+    return said
+
+
+def _goes_on(item: WorkItem, begun: list[Effect]) -> str:
+    if not begun:
+        return f"{item.key} has landed already, so it cannot be stopped any more; it goes on to done."
+    names = ", ".join(effect.name for effect in begun)
+    then = f"it stays held until `orch retry {item.key}` sees that through" if item.hold else "it goes on with that"
+    return (
+        f"{item.key} has landed already and has not ended what it has begun ({names}), so it cannot be stopped; {then}."
+    )
 
 
 def _run_id() -> str:

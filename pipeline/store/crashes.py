@@ -3,14 +3,10 @@
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete, select
-from sqlmodel.sql.expression import SelectOfScalar
 
 from pipeline.model import WorkItem
 from pipeline.store import freezes
-from pipeline.store.tables import CrashRow, FreezeRow
-
-BREAKER = "its breaker"
-"""Who has frozen a project whose runs die. Such a freeze stops every stage, not just landing; a person thaws it."""
+from pipeline.store.tables import CrashRow
 
 TOO_MANY, WITHIN = 5, timedelta(minutes=10)
 """So many deaths in so short a time are not the items' fault."""
@@ -28,16 +24,10 @@ def count(session: Session, item: WorkItem, now: datetime) -> bool:
         return False
     session.exec(delete(CrashRow).where(col(CrashRow.project) == item.project))
     why = f"its runs died {TOO_MANY} times within {WITHIN.seconds // 60} minutes"
-    freezes.freeze(session, item.project, actor=BREAKER, why=why, now=now)
+    freezes.trip(session, item.project, why=why, now=now)
     return True
 
 
 def broken(session: Session, project: str) -> freezes.Freeze | None:
     """The breaker's freeze of a project; None when it may run."""
-    found = freezes.in_the_way(session, project)
-    return found if found is not None and found.actor == BREAKER else None
-
-
-def broken_projects() -> SelectOfScalar[str]:
-    """A query for the projects that their breakers keep from running."""
-    return select(FreezeRow.project).where(FreezeRow.actor == BREAKER)
+    return freezes.breaker(session, project)

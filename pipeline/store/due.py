@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.stages import WORKED, Stage
-from pipeline.store import crashes, items, leases, waits
+from pipeline.store import freezes, items, leases, waits
 from pipeline.store.tables import DecisionRow, LeaseRow, TicketRow, WaitRow, WorkItemRow
 
 HUMAN = tuple(kind.value for kind in WaitKind if kind.human)
@@ -166,7 +166,7 @@ def _live() -> ColumnElement[bool]:
 
 def _movable() -> ColumnElement[bool]:
     """One that is escalated or held is left alone before anything else is looked at; so is a broken project's."""
-    broken = col(WorkItemRow.project).in_(crashes.broken_projects())
+    broken = col(WorkItemRow.project).in_(freezes.broken_projects())
     return and_(_live(), col(WorkItemRow.hold).is_(None), col(WorkItemRow.cancel_requested_at).is_(None), ~broken)
 
 

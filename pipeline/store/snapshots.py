@@ -18,7 +18,7 @@ def snapshot(
     owner = leases.owner(session, item.id)
     if owner is not None and not leases.lives(owner, now, alive):
         owner = None
-    freeze = freezes.in_the_way(session, item.project)
+    freeze, broken = freezes.in_the_way(session, item.project), freezes.breaker(session, item.project)
     tickets = queue.tickets(session, item.project)
     return Snapshot(
         item=item,
@@ -31,5 +31,6 @@ def snapshot(
         facts=admission.facts(session, item, sources),
         limit=limit,
         freeze=freeze.sentence if freeze else None,
+        broken=broken.sentence if broken else None,
         drain=drains.in_the_way(session, item.key, now),
     )

@@ -135,6 +135,34 @@ def test_a_project_that_is_frozen_with_everything_is_not_thawed_alone(desk: Desk
     assert desk.store.read(freezes.in_the_way, "SHOP") is not None
 
 
+def test_a_breaker_is_thawed_first_and_a_persons_freeze_with_the_second_thaw(desk: Desk) -> None:
+    control.freeze(desk.settings, "SHOP", "release day", "cli:ada")
+    desk.store.write(freezes.trip, "SHOP", why="its runs died", now=desk.clock.now)
+    first = control.thaw(desk.settings, "SHOP")
+    assert first.startswith("The breaker of SHOP is closed: its runs start again. But: SHOP is frozen by cli:ada")
+    assert first.endswith("release day")
+    assert control.thaw(desk.settings, "SHOP") == "SHOP is thawed."
+    assert control.thaw(desk.settings, "SHOP") == "SHOP is not frozen as such. Frozen: nothing."
+
+
+def test_a_freeze_of_a_project_whose_breaker_is_open_says_that_nothing_of_it_starts(desk: Desk) -> None:
+    desk.store.write(freezes.trip, "SHOP", why="its runs died", now=desk.clock.now)
+    said = control.freeze(desk.settings, "SHOP", "release day", "cli:ada")
+    assert "work goes on" not in said
+    assert "Besides, nothing of it starts: SHOP is frozen by its breaker" in said
+
+
+def test_why_names_the_breaker_for_an_item_that_would_be_started(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    control.freeze(desk.settings, "SHOP", "release day", "cli:ada")
+    desk.store.write(freezes.trip, "SHOP", why="its runs died", now=desk.clock.now)
+    told = control.explain(desk.settings, item.key)
+    assert told["waits_for"].startswith("SHOP is frozen by its breaker")
+    assert told["moved_by"] == "A person: `orch thaw SHOP`."
+    desk.asks(item, WaitKind.APPROVAL)
+    assert "before `orch thaw SHOP`: SHOP is frozen by its breaker" in control.explain(desk.settings, item.key)["then"]
+
+
 @pytest.mark.parametrize(("project", "why", "said"), [("NOPE", "x", "no project NOPE"), ("SHOP", " ", "its reason")])
 def test_a_freeze_without_a_reason_or_of_nothing_is_refused(desk: Desk, project: str, why: str, said: str) -> None:
     with pytest.raises(Refused, match=said):

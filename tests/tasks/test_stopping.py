@@ -1,6 +1,7 @@
 """STOP: what an item left outside goes, its artifacts stay, and only then it is cancelled."""
 
 import os
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
+from flows import stop as stop_flow
 from pipeline.clients.process import identity
 from pipeline.errors import Unavailable
 from pipeline.model import Hold, ProcessIdentity, WorkItem
@@ -16,7 +18,8 @@ from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox, items, journal, leases, outbox, reactions
 from pipeline.store.leases import Lease
-from tasks import landing, steps, stopping
+from tasks import landing, prefect_api, production, reverting, steps, stopping
+from tasks.due_items import stop_due
 from tests.support.services import Desk, open_desk
 
 BRD = "# What\n\nÜmlaut.\n"
@@ -209,12 +212,111 @@ async def test_an_item_whose_project_was_taken_out_of_the_registry_can_be_stoppe
 # --- landings
 
 
-async def test_an_item_that_has_landed_goes_on_and_says_so(desk: Desk) -> None:
-    item = asked_to_stop(desk, Stage.DEPLOY, landed="a" * 40)
-    said = await stopping.take_over(desk.root, item)
-    assert said == stopping.LANDED.format(key=item.key)
+@pytest.fixture
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives, as that of a run."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def owned(desk: Desk, item: WorkItem, process: ProcessIdentity, stage: Stage = Stage.DEPLOY) -> Lease:
+    lease = desk.store.write(
+        leases.claim, item.id, flow_run_id="run-1", stage=stage, token="t", process=process, now=desk.clock.now,
+        ttl=30, alive=desk.root.alive,
+    )  # fmt: skip
+    assert isinstance(lease, Lease)
+    return lease
+
+
+def told(desk: Desk) -> list[str]:
+    return [row.payload["html"] for row in desk.letters if row.kind == outbox.Kind.COMMENT]
+
+
+@pytest.fixture
+def flowing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The flow on the desk's services; a call to Prefect's server fails there, for none is running."""
+
+    async def services() -> object:
+        return desk.root
+
+    monkeypatch.setattr(stop_flow, "services", services)
+    return desk
+
+
+async def test_a_landed_items_living_run_keeps_its_process_and_its_lease_and_the_stop_is_lifted(
+    flowing: Desk, worker: subprocess.Popen[bytes]
+) -> None:
+    item = flowing.item(Stage.DEPLOY, landed="a" * 40)
+    lease = owned(flowing, item, identity(worker.pid))
+    flowing.store.write(reactions.request_stop, item, flowing.clock.now)
+    state = await stop_flow.stop.fn(item.key)
+    said = f"{item.key} has landed already, so it cannot be stopped any more; it goes on to done."
+    assert (state.name, state.message) == ("Not stopped", said)
+    assert flowing.again(item).cancel_requested_at is None
+    assert worker.poll() is None
+    assert flowing.store.write(leases.renew, lease, now=flowing.clock.now, ttl=30)
+    assert any(said in html for html in told(flowing))
+
+
+async def test_a_deploy_that_is_under_way_after_the_landing_is_named_and_goes_on(
+    flowing: Desk, worker: subprocess.Popen[bytes]
+) -> None:
+    item = flowing.item(Stage.DEPLOY, landed="a" * 40)
+    lease = owned(flowing, item, identity(worker.pid))
+    flowing.store.write(journal.start, item, production.DEPLOY, lease, subject="a" * 40, now=flowing.clock.now)
+    flowing.store.write(reactions.request_stop, item, flowing.clock.now)
+    state = await stop_flow.stop.fn(item.key)
+    assert str(state.message).endswith("what it has begun (deploy), so it cannot be stopped; it goes on with that.")
+    assert (worker.poll(), flowing.again(item).cancel_requested_at) == (None, None)
+
+
+async def test_a_held_item_whose_deploy_has_not_ended_is_not_said_to_go_on(flowing: Desk) -> None:
+    item = flowing.item(Stage.DEPLOY, landed="a" * 40)
+    lease = owned(flowing, item, me())
+    flowing.store.write(journal.start, item, production.DEPLOY, lease, subject="a" * 40, now=flowing.clock.now)
+    flowing.store.write(leases.release, item.id, lease.token)
+    flowing.store.write(reactions.hold, item, Hold.BLOCKED, "it hangs", flowing.clock.now, flowing.root.texts)
+    flowing.store.write(reactions.request_stop, item, flowing.clock.now)
+    state = await stop_flow.stop.fn(item.key)
+    assert str(state.message).endswith(f"it stays held until `orch retry {item.key}` sees that through.")
+
+
+async def test_a_landing_that_is_being_reverted_is_waited_for(flowing: Desk) -> None:
+    item = flowing.item(Stage.DEPLOY, landed="a" * 40)
+    lease = owned(flowing, item, me())
+    flowing.store.write(journal.start, item, reverting.REVERT, lease, subject="b" * 40, now=flowing.clock.now)
+    flowing.store.write(reactions.request_stop, item, flowing.clock.now)
+    assert (await stop_flow.stop.fn(item.key)).name == "Waiting for the landing"
+    assert flowing.again(item).cancel_requested_at is not None
+
+
+async def test_every_stop_of_a_landed_item_is_answered(flowing: Desk) -> None:
+    item = flowing.item(Stage.DEPLOY, landed="a" * 40)
+    for _ in range(2):
+        flowing.clock.forward(60)
+        flowing.store.write(reactions.request_stop, flowing.again(item), flowing.clock.now)
+        await stop_flow.stop.fn(item.key)
+    assert len(told(flowing)) == 2
+
+
+async def test_an_item_that_is_found_landed_after_its_run_was_ended_is_freed_of_that_run(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY, landed="a" * 40)
+    owned(desk, item, me())
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    assert "has landed already" in str(await stopping.take_over(desk.root, desk.again(item)))
+    assert desk.store.read(leases.owner, item.id) is None
     assert desk.again(item).cancel_requested_at is None
-    assert any("has landed already" in str(row.payload.get("html")) for row in desk.letters)
+
+
+async def test_a_landed_item_that_another_stop_still_holds_ends_this_one_as_overtaken(flowing: Desk) -> None:
+    item = flowing.item(Stage.DEPLOY, landed="a" * 40)
+    owned(flowing, item, ProcessIdentity("elsewhere", "boot", 1, 1.0), Stage.CANCELLED)
+    flowing.store.write(reactions.request_stop, item, flowing.clock.now)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stopping, "stopped_elsewhere", lambda *_: False)  # it has claimed the item since
+        assert (await stop_flow.stop.fn(item.key)).name == "Overtaken"
+    assert flowing.again(item).cancel_requested_at is not None
 
 
 async def test_an_item_that_is_blocked_after_its_landing_can_be_given_up(desk: Desk) -> None:
@@ -225,23 +327,18 @@ async def test_an_item_that_is_blocked_after_its_landing_can_be_given_up(desk: D
     assert desk.again(item).stage is Stage.CANCELLED
 
 
-async def test_a_landing_that_is_under_way_is_waited_for_and_that_is_said_once(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stopping, "LANDING_S", 2)
-    item = desk.item(Stage.DEPLOY, validated="a" * 40)
-    lease = desk.store.write(
-        leases.claim, item.id, flow_run_id="run-1", stage=item.stage, token="t", process=me(), now=desk.clock.now,
-        ttl=30, alive=desk.root.alive,
-    )  # fmt: skip
-    assert isinstance(lease, Lease)
-    effect, _ = desk.store.write(journal.start, item, landing.LAND, lease, subject="a" * 40, now=desk.clock.now)
-    desk.store.write(reactions.request_stop, item, desk.clock.now)
-    assert not await stopping.landing_is_over(desk.root, desk.again(item))
-    [said] = [row.payload["html"] for row in desk.letters if row.kind == outbox.Kind.COMMENT]
+async def test_a_landing_that_is_under_way_is_looked_at_once_a_run_and_that_is_said_once(flowing: Desk) -> None:
+    tip = flowing.sandbox.commit("feature/y", {"y": "y"}, "Write y", who="api")
+    item = flowing.item(Stage.DEPLOY, validated=tip)
+    lease = owned(flowing, item, me())
+    effect, _ = flowing.store.write(journal.start, item, landing.LAND, lease, subject=tip, now=flowing.clock.now)
+    flowing.store.write(reactions.request_stop, item, flowing.clock.now)
+    names = [(await stop_flow.stop.fn(item.key)).name for _ in range(2)]
+    assert names == ["Waiting for the landing"] * 2
+    [said] = told(flowing)
     assert "is stopped as soon as what cannot be undone has ended: land" in said
-    desk.store.write(journal.finish, effect, "it moved on", desk.clock.now)
-    assert await stopping.landing_is_over(desk.root, desk.again(item))
+    flowing.store.write(journal.finish, effect, "it moved on", flowing.clock.now)
+    assert await stopping.kept_from_stopping(flowing.root, flowing.again(item)) is None
 
 
 async def test_a_landing_that_its_dead_run_never_made_is_over_with_the_stop(desk: Desk) -> None:
@@ -259,6 +356,21 @@ async def test_a_landing_that_its_dead_run_never_made_is_over_with_the_stop(desk
 
 
 # --- one at a time
+
+
+async def test_a_stop_that_cannot_be_started_does_not_keep_the_others_from_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = asked_to_stop(desk), asked_to_stop(desk)
+
+    async def start(flow: str, parameters: dict[str, str]) -> None:
+        if parameters["work_item"] == first.key:
+            raise RuntimeError(f"Prefect has no {flow}")
+
+    monkeypatch.setattr(prefect_api, "start", start)
+    did = await stop_due(desk.root)
+    assert "Prefect has no stop" in did[0]
+    assert did[1] == f"{second.key}: stop started"
 
 
 async def test_a_second_stop_does_not_take_a_living_one_over(desk: Desk) -> None:

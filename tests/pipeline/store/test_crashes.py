@@ -25,3 +25,41 @@ def test_a_thawed_project_counts_anew(store: Store) -> None:
     assert store.write(freezes.thaw, "WID", later(9))
     assert not store.write(crashes.count, item, later(10))
     assert store.read(crashes.broken, "WID") is None
+
+
+def test_a_persons_freeze_outlives_the_breakers_and_its_thaw(store: Store) -> None:
+    store.write(freezes.freeze, "WID", actor="ada", why="release day", now=later(0))
+    item = new_item(store)
+    for second in range(TOO_MANY):
+        store.write(crashes.count, item, later(second))
+    assert store.read(crashes.broken, "WID") is not None
+    assert store.write(freezes.thaw, "WID", later(9))
+    assert store.read(crashes.broken, "WID") is None
+    left = store.read(freezes.in_the_way, "WID")
+    assert left is not None
+    assert (left.actor, left.why) == ("ada", "release day")
+    assert store.write(freezes.thaw, "WID", later(10))
+    assert store.read(freezes.in_the_way, "WID") is None
+
+
+def test_a_persons_freeze_does_not_let_the_runs_of_a_broken_project_start_again(store: Store) -> None:
+    store.write(freezes.trip, "WID", why="its runs died", now=later(0))
+    store.write(freezes.freeze, "WID", actor="ada", why="release day", now=later(1))
+    broken = store.read(crashes.broken, "WID")
+    assert broken is not None
+    assert broken.sentence.startswith("WID is frozen by its breaker")
+
+
+def test_a_freeze_of_everything_does_not_hide_a_breaker(store: Store) -> None:
+    store.write(freezes.trip, "WID", why="its runs died", now=later(0))
+    store.write(freezes.freeze, freezes.EVERYTHING, actor="ada", why="release day", now=later(1))
+    assert store.read(crashes.broken, "WID") is not None
+    assert store.read(crashes.broken, "OTH") is None
+    assert [one.actor for one in store.read(freezes.holding, "WID")] == ["ada", freezes.BREAKER]
+
+
+def test_a_breaker_keeps_its_project_from_landing(store: Store) -> None:
+    store.write(freezes.trip, "WID", why="its runs died", now=later(0))
+    found = store.read(freezes.in_the_way, "WID")
+    assert found is not None
+    assert (found.project, found.actor) == ("WID", freezes.BREAKER)

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.model import Choice, Decision, Hold, WaitKind, WorkItem
 from pipeline.stages import WORKED
-from pipeline.store import crashes, due, freezes, items, queue, waits
+from pipeline.store import due, freezes, items, queue, waits
 from pipeline.store.engine import Store
 from tests.pipeline.store.helpers import NOW, claimed, later, new_item
 
@@ -46,7 +46,7 @@ def test_who_is_owned_waits_is_held_backs_off_or_ends_is_not_abandoned(store: St
 
 def test_a_broken_project_is_left_alone_until_it_is_thawed_and_one_that_a_person_froze_is_not(store: Store) -> None:
     new_item(store)
-    store.write(freezes.freeze, "WID", actor=crashes.BREAKER, why="so", now=NOW)
+    store.write(freezes.trip, "WID", why="so", now=NOW)
     assert abandoned(store, 30) == []
     store.write(freezes.thaw, "WID", NOW)
     store.write(freezes.freeze, "WID", actor="ada", why="so", now=NOW)
