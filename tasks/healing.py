@@ -13,7 +13,7 @@ from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
 from pipeline.model import Answer, Hold, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
+from pipeline.store import counters, crashes, due, freezes, inbox, leases, queue, reactions, waits
 from pipeline.store.due import Standing
 from tasks import entrance, gates, people, prefect_api, reviews
 from tasks.ownership import end_process
@@ -29,7 +29,10 @@ PENDING_GRACE = timedelta(seconds=60)
 
 
 async def drain(root: Services, key: str) -> list[str]:
-    """Apply the item's unconsumed signals in order; what followed. Those that must wait are left."""
+    """Apply the item's unconsumed signals in order; what followed. Those that must wait are left.
+
+    So is one that raises what nobody expected: that is said, and the ones after it are applied.
+    """
     followed: list[str] = []
     for stored in await root.store.aread(inbox.unconsumed, key):
         try:
@@ -38,6 +41,9 @@ async def drain(root: Services, key: str) -> list[str]:
         except OrchError as error:
             log.info("%s: %s waits: %s", key, stored.signal, error)
             continue
+        except Exception as error:  # one signal's trouble is said, and the others are applied
+            log.exception("%s: %s could not be applied", key, stored.signal)
+            consequence = f"could not be applied: {error!r}"
         if consequence is not None:
             followed.append(f"{stored.signal}: {consequence}")
     return followed
@@ -276,21 +282,3 @@ async def _start(root: Services, item: WorkItem, why: str) -> str:
     )
     await root.store.awrite(counters.count, counters.STARTED)
     return f"started {item.stage} again: {why}"
-
-
-async def publish_again(root: Services) -> list[str]:
-    """Announce unconsumed signals again when they are due; apply those that were announced in vain. Items touched."""
-    touched: list[str] = []
-    ages = root.settings.republish_s
-    for stored in await root.store.aread(inbox.unconsumed):
-        if inbox.overdue(stored, ages, root.now()):
-            touched.append(stored.item_key)
-            await drain(root, stored.item_key)
-        elif stored.published == 0 or inbox.due_again(stored, ages, root.now()):
-            await root.store.awrite(_announce, stored, root)
-    return touched
-
-
-def _announce(session: Session, stored: inbox.StoredSignal, root: Services) -> None:
-    outbox.event(session, stored.signal.event, stored.item_key, root.now())
-    inbox.published(session, stored.id, root.now())
