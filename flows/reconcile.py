@@ -15,13 +15,14 @@ from sqlmodel import Session
 from pipeline.errors import OrchError
 from pipeline.signals import Signal
 from pipeline.store import counters, due, heartbeats, inbox, leases, queue, reactions, waits
-from tasks import healing, prefect_api
+from tasks import prefect_api
 from tasks.due_items import heal_due, stop_due
 from tasks.forge_polling import poll_repository
 from tasks.inbox import identify, resolve_pending
 from tasks.outbox import deliver
 from tasks.polling import each_project, poll_board
 from tasks.reclaiming import free_leaked_locks
+from tasks.republishing import publish_again
 from tasks.services import Services, services
 from tasks.subscriptions import see_to_webhooks
 
@@ -95,7 +96,7 @@ async def _retention(root: Services) -> list[str]:
 
 
 async def _signals(root: Services) -> list[str]:
-    return [f"{key}: a signal was applied" for key in await healing.publish_again(root)]
+    return await publish_again(root)
 
 
 async def _polls(root: Services) -> list[str]:

@@ -1,7 +1,8 @@
 """Whether an item may enter its stage now: pure. A claim observes, asks here in its own transaction, and acts.
 
 Two things keep an item out although nothing is wrong with it: others that it depends on, and the number of items that
-its project lets past analysis at a time. What is under way is never kept out: a landing that was begun must end.
+its project lets past analysis at a time. The second gives way to the first: what an active item waits for may enter although the
+places are taken, or both would wait for ever. What is under way is never kept out: a landing that was begun must end.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class Facts:
 
     `cycle` begins and ends with the item when its dependencies lead back to it. `active` are the items that have a
     place in the project, `ahead` those without one whose turn comes before; neither names the item itself. `free_slot`
-    is the lowest that none of the active ones has.
+    is the lowest that none of the active ones has. `needed_by_active` says that an active item, of whatever project,
+    waits for this one, itself or through others: that one keeps its place until this one has ended.
     """
 
     blockers: tuple[Blocker, ...] = ()
@@ -40,6 +42,7 @@ class Facts:
     active: tuple[str, ...] = ()
     ahead: tuple[str, ...] = ()
     free_slot: int = 1
+    needed_by_active: bool = False
     under_way: bool = False
 
 
@@ -64,7 +67,7 @@ def may_enter(item: WorkItem, facts: Facts, *, limit: int) -> WaitFor | Block | 
         return WaitFor(WaitKind.DEPENDENCY, f"It waits for {told}.", None)
     if not needs_place(item.stage) or facts.has_place or not limit:
         return None
-    if len(facts.active) + len(facts.ahead) < limit:
+    if facts.needed_by_active or len(facts.active) + len(facts.ahead) < limit:
         return None
     return WaitFor(WaitKind.SERIAL, _full(item, facts, limit), None)
 

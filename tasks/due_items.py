@@ -2,17 +2,16 @@
 
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
 
 from sqlmodel import Session
 
 from pipeline.errors import OrchError
 from pipeline.stages import WORKED
-from pipeline.store import due, leases
+from pipeline.store import due
 from pipeline.store.due import Standing
 from tasks import prefect_api, reclaiming, stopping
 from tasks.guard import Guard
-from tasks.healing import Observed, heal_one, observe
+from tasks.healing import Observed, heal_one, is_over, observe
 from tasks.services import Services
 
 log = logging.getLogger("orch.due")
@@ -44,20 +43,15 @@ async def heal_due(root: Services) -> list[str]:
 def _find(session: Session, root: Services) -> tuple[list[Standing], list[Standing]]:
     """Items that something has to be done about, and items whose suspended run is only to be looked after."""
     now, graces = root.now(), {stage: root.settings.grace_of(stage) for stage in WORKED}
-    owned = [one for one in due.owned(session) if one.owner and _is_over(root, one.owner)]
+    owned = [one for one in due.owned(session) if one.owner and is_over(root, one.item, one.owner)]
     pressing = [
-        *owned[:AT_ONCE],
+        *sorted(owned, key=lambda one: one.item.hold is not None)[:AT_ONCE],  # those first that can go on
         *due.decided(session, limit=AT_ONCE),
         *due.looking_again(session, now, limit=AT_ONCE),
         *due.abandoned(session, now, graces, limit=LOOKED_AT),
     ]
     decided = {one.item.id for one in pressing}
     return pressing, [one for one in due.unchecked(session, limit=CHECKED) if one.item.id not in decided]
-
-
-def _is_over(root: Services, owner: leases.Owner) -> bool:
-    now = root.now()
-    return not leases.lives(owner, now, root.alive) or now - owner.since > timedelta(seconds=root.settings.run_max_s)
 
 
 async def _changed(root: Services, asked: list[Standing], seen: Observed) -> list[Standing]:

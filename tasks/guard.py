@@ -9,7 +9,7 @@ from sqlmodel import Session
 from pipeline.errors import Missing, OrchError, Unavailable
 from pipeline.model import WorkItem
 from pipeline.stages import Status
-from pipeline.store import counters, heartbeats, sightings
+from pipeline.store import counters, heartbeats, reactions, sightings
 from tasks.services import Services
 
 LEFT_ALONE = (Status.BLOCKED, Status.NEEDS_INPUT, Status.AWAITING_DEPLOY, Status.DEPLOYING, Status.MONITORING)
@@ -38,7 +38,8 @@ class Guard:
 
         By the state that its card really stands in, and no state that stands in for another. What Orch itself shows
         keeps nobody from healing: that an item is held, and what it waits for, the store says better. A card whose
-        state cannot be told is left alone. No call while `ORCH_RECONCILE_SKIP_BLOCKED_ENABLED` is off.
+        state cannot be told is left alone; of one that is gone people are told once. No call while
+        `ORCH_RECONCILE_SKIP_BLOCKED_ENABLED` is off.
         """
         if not self.root.settings.reconcile_skip_blocked_enabled:
             return None
@@ -54,6 +55,7 @@ class Guard:
             async with asyncio.timeout(ASK_S):
                 status = await self._status(item)
         except Missing as error:
+            await self.root.store.awrite(_tell_that_it_is_gone, self.root, item, str(error))
             return f"its card is gone: {error}"
         except (OrchError, TimeoutError, KeyError) as error:
             self.unreadable[item.project] = f"the state of its card cannot be told: {error!r}"
@@ -71,6 +73,11 @@ class Guard:
             self.reads += 1
             state_id = (await self.root.tracker.item(project, item.tracker_id)).state_id
         return (await self.root.states.of(project, having=state_id)).status(state_id)
+
+
+def _tell_that_it_is_gone(session: Session, root: Services, item: WorkItem, why: str) -> None:
+    html = root.texts("card_gone", key=item.key, title=item.title, stage=item.stage, why=why)
+    reactions.say(session, item.key, html, f"card-gone:{item.id}", root.now())
 
 
 def _seen_lately(session: Session, root: Services, item: WorkItem) -> str | None:

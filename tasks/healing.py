@@ -12,7 +12,8 @@ from pipeline import decide
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
 from pipeline.model import Answer, Hold, Wait, WaitKind, WorkItem
-from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
+from pipeline.stages import Stage
+from pipeline.store import counters, crashes, due, freezes, inbox, leases, queue, reactions, waits
 from pipeline.store.due import Standing
 from tasks import entrance, gates, people, prefect_api, reviews
 from tasks.ownership import end_process
@@ -28,7 +29,10 @@ PENDING_GRACE = timedelta(seconds=60)
 
 
 async def drain(root: Services, key: str) -> list[str]:
-    """Apply the item's unconsumed signals in order; what followed. Those that must wait are left."""
+    """Apply the item's unconsumed signals in order; what followed. Those that must wait are left.
+
+    So is one that raises what nobody expected: that is said, and the ones after it are applied.
+    """
     followed: list[str] = []
     for stored in await root.store.aread(inbox.unconsumed, key):
         try:
@@ -37,6 +41,9 @@ async def drain(root: Services, key: str) -> list[str]:
         except OrchError as error:
             log.info("%s: %s waits: %s", key, stored.signal, error)
             continue
+        except Exception as error:  # one signal's trouble is said, and the others are applied
+            log.exception("%s: %s could not be applied", key, stored.signal)
+            consequence = f"could not be applied: {error!r}"
         if consequence is not None:
             followed.append(f"{stored.signal}: {consequence}")
     return followed
@@ -79,38 +86,58 @@ async def nothing_in_the_way(_item: WorkItem) -> None:
 async def heal_one(root: Services, found: Standing, seen: Observed, guard: Guard = nothing_in_the_way) -> str | None:
     """Start or resume what an item needs; one sentence, or None when it needs nothing or is left alone."""
     item, wait, owner = found.item, found.wait, found.owner
-    if decide.held_because(item) is not None or await root.store.aread(crashes.broken, item.project) is not None:
+    if owner is not None and not is_over(root, item, owner):
         return None
+    kept = await _kept(root, item)
     if owner is not None:
-        if leases.lives(owner, root.now(), root.alive) and not _overstayed(root, owner):
-            return None
-        return await _bury(root, item, owner, seen, guard)
+        return await _bury(root, item, owner, seen, guard, kept)
+    if kept is not None:
+        return None
     if wait is not None and wait.kind.human:
         return await _people(root, item, wait, seen, guard)
     return await _machine(root, item, wait, seen, guard)
 
 
-async def _bury(root: Services, item: WorkItem, owner: leases.Owner, seen: Observed, guard: Guard) -> str | None:
+def is_over(root: Services, item: WorkItem, owner: leases.Owner) -> bool:
+    """Whether the owner is dead, stuck or has overstayed and is to be buried; a stop is looked after by its own net."""
+    if owner.stage is Stage.CANCELLED or item.cancel_requested_at is not None:
+        return False
+    now = root.now()
+    overstayed = now - owner.since > timedelta(seconds=root.settings.run_max_s)
+    return overstayed or not leases.lives(owner, now, root.alive)
+
+
+async def _kept(root: Services, item: WorkItem) -> str | None:
+    """What keeps every stage of the item from being started; None when nothing does."""
+    if decide.held_because(item) is not None:
+        return "the item is held"
+    broken = await root.store.aread(crashes.broken, item.project)
+    return "its project is frozen" if broken is not None else None
+
+
+async def _bury(
+    root: Services, item: WorkItem, owner: leases.Owner, seen: Observed, guard: Guard, kept: str | None
+) -> str | None:
     """The owner is dead, stuck or has overstayed: end it, tell Prefect, free the item, and go on after its pause.
 
     One on another host cannot be ended from here; without the lease its next write is refused, and it stops. A run that
-    a person cancelled in Prefect stays cancelled: the item is held.
+    a person cancelled in Prefect stays cancelled: the item is held. Nothing is started of an item that is `kept`, and
+    what it is held for stays.
     """
     run = seen.named.get(owner.flow_run_id)
-    if run is not None and run.state_type in (StateType.CANCELLED, StateType.CANCELLING):
+    cancelled = run is not None and run.state_type in (StateType.CANCELLED, StateType.CANCELLING)
+    if cancelled and decide.held_because(item) is None:
         await root.store.awrite(_cancelled_by_hand, item, owner, root)
         return "its run was cancelled in Prefect"
     end_process(root, owner.process)
     if run is not None and run.state_type in (StateType.RUNNING, StateType.PENDING):
         await prefect_api.crashed(owner.flow_run_id, "Its process is gone.")
     await root.store.awrite(_reclaim, owner)
+    if kept is not None:
+        return f"its run died; {kept}"
     if item.not_before is not None and root.now() < item.not_before:
         return f"its run died; not before {item.not_before:%H:%M:%S}"
     return await _enter(root, item, "its run had died", guard)
-
-
-def _overstayed(root: Services, owner: leases.Owner) -> bool:
-    return root.now() - owner.since > timedelta(seconds=root.settings.run_max_s)
 
 
 def _reclaim(session: Session, owner: leases.Owner) -> None:
@@ -255,21 +282,3 @@ async def _start(root: Services, item: WorkItem, why: str) -> str:
     )
     await root.store.awrite(counters.count, counters.STARTED)
     return f"started {item.stage} again: {why}"
-
-
-async def publish_again(root: Services) -> list[str]:
-    """Announce unconsumed signals again when they are due; apply those that were announced in vain. Items touched."""
-    touched: list[str] = []
-    ages = root.settings.republish_s
-    for stored in await root.store.aread(inbox.unconsumed):
-        if inbox.overdue(stored, ages, root.now()):
-            touched.append(stored.item_key)
-            await drain(root, stored.item_key)
-        elif stored.published == 0 or inbox.due_again(stored, ages, root.now()):
-            await root.store.awrite(_announce, stored, root)
-    return touched
-
-
-def _announce(session: Session, stored: inbox.StoredSignal, root: Services) -> None:
-    outbox.event(session, stored.signal.event, stored.item_key, root.now())
-    inbox.published(session, stored.id, root.now())

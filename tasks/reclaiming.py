@@ -42,7 +42,8 @@ def reclaim_dead(session: Session, now: datetime, alive: Alive) -> list[str]:
 async def end_zombies(root: Services, begun: Iterable[FlowRun]) -> int:
     """Tell Prefect of runs without a process, so that they give their slots back; how many. Believed at a second look."""
     now = root.now()
-    owning = {holder.flow_run_id for holder in await root.store.aread(leases.owners)}
+    holders = await root.store.aread(leases.owners)
+    owning = {holder.flow_run_id for holder in holders if leases.lives(holder, now, root.alive)}
     suspects = {str(run.id) for run in begun if _goes_on(run, now) and str(run.id) not in owning}
     dead = await root.store.awrite(suspicions.confirmed, "run", suspects, now, after=ZOMBIE_AFTER)
     for run_id in dead:

@@ -27,6 +27,10 @@ EN: dict[str, str] = {
         "🧊 <b>{project}</b> is frozen: its runs have died again and again, {key} ({title}) the last of them. "
         "Nothing of it starts until you have looked into it and called <code>orch thaw {project}</code>."
     ),
+    "card_gone": (
+        "🔍 <b>{key}</b> {title}\nIts card cannot be found, so nothing of it is started at {stage}: {why}\n"
+        "Bring the card back, or end the item with <code>orch stop {key}</code>."
+    ),
     "done": "✅ <b>{key}</b> {title}\nDone: commit {commit} is on {branch}.",
     "cancelled": "🛑 <b>{key}</b> {title}\nStopped and cancelled at {stage}.",
     "stop_waits": "🛑 {key} is stopped as soon as what cannot be undone has ended: {why}",

@@ -16,7 +16,9 @@ def facts(session: Session, item: WorkItem, sources: Sequence[str]) -> Facts:
     taken = places.active(session, item.project)
     has_place = places.has(session, item.id)
     ahead: list[str] = []
+    needed = False
     if needs_place(item.stage) and not has_place:
+        needed = item.key in dependencies.waited_for(session, places.not_landed(session), sources)
         for row in places.line(session, item.project):
             if row.id == item.id:
                 break
@@ -29,6 +31,7 @@ def facts(session: Session, item: WorkItem, sources: Sequence[str]) -> Facts:
         active=tuple(taken.values()),
         ahead=tuple(ahead),
         free_slot=places.free_slot(taken),
+        needed_by_active=needed,
         under_way=item.landed is not None or any(effect.open for effect in journal.of_item(session, item.id)),
     )
 

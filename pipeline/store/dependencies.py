@@ -94,6 +94,17 @@ def cycle(session: Session, key: str, sources: Sequence[str], *, on: str | None 
     return ()
 
 
+def waited_for(session: Session, keys: Sequence[str], sources: Sequence[str]) -> frozenset[str]:
+    """What these items have to wait for, themselves or through others."""
+    found: set[str] = set()
+    ahead = list(keys)
+    while ahead:
+        blockers = {blocker.key for blocker in unfinished(session, ahead.pop(), sources)} - found
+        found |= blockers
+        ahead += blockers
+    return frozenset(found)
+
+
 def wake_dependents(session: Session, key: str, now: datetime) -> None:
     """`key` has ended: have those that wait for it look again."""
     _wake(session, session.exec(select(DependencyRow.item_key).where(DependencyRow.blocked_by == key)).all(), now)

@@ -34,6 +34,12 @@ def active(session: Session, project: str) -> dict[int, str]:
     return dict(rows)
 
 
+def not_landed(session: Session) -> list[str]:
+    """The items of all projects that have a place and have not landed: those that may still wait for others."""
+    query = select(WorkItemRow.key).join(PlaceRow, col(PlaceRow.item_id) == WorkItemRow.id)
+    return list(session.exec(query.where(col(WorkItemRow.landed).is_(None))).all())
+
+
 def free_slot(taken: Collection[int]) -> int:
     """The lowest slot that is not taken."""
     return next(number for number in range(1, len(taken) + 2) if number not in taken)

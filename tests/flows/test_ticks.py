@@ -20,9 +20,9 @@ from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
 from pipeline.clients.process import alive, identity
-from pipeline.model import ProcessIdentity, WaitKind, WorkItem
+from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import counters, leases
+from pipeline.store import counters, items, leases
 from tasks import prefect_api
 from tasks.due_items import heal_due
 from tasks.reclaiming import free_leaked_locks
@@ -137,6 +137,20 @@ async def test_a_dead_owner_is_buried_and_the_stage_started_after_its_pause(desk
     assert await heal_due(desk.root) == [f"{item.key}: started review again: its run had died"]
     assert (await state_of(run), desk.store.read(leases.owners)) == (StateType.CRASHED, [])
     assert desk.store.read(counters.totals)[counters.RECLAIMED] == 1
+
+
+async def test_the_run_of_a_held_item_that_overstays_is_killed_and_gives_its_slot_back(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    who, run = identity(process.pid), await run_of(item, Running())
+    owned(desk, item, who, run)
+    desk.store.write(items.hold, item.id, Hold.BLOCKED, "the repository is gone", desk.clock.now)
+    assert await heal_due(desk.root) == []
+    desk.clock.forward(desk.settings.run_max_s + 1)
+    assert f"{item.key}: its run died; the item is held" in await heal_due(desk.root)
+    await asyncio.to_thread(process.wait)
+    assert (alive(who), await state_of(run), desk.store.read(leases.owners)) == (False, StateType.CRASHED, [])
+    assert desk.store.read(counters.totals)[counters.STARTED] == 0
 
 
 async def test_an_owner_that_overstays_is_killed(desk: Desk) -> None:

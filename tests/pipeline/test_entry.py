@@ -1,5 +1,6 @@
 """Whether an item may enter its stage: dependencies first, then the places of its project, and never what is under way."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -29,6 +30,7 @@ FACTS = st.builds(
     has_place=st.booleans(),
     active=st.lists(st.sampled_from(["WID-4", "WID-5"]), max_size=4).map(tuple),
     ahead=st.lists(st.sampled_from(["WID-6", "WID-7"]), max_size=4).map(tuple),
+    needed_by_active=st.booleans(),
     under_way=st.booleans(),
 )
 
@@ -39,7 +41,19 @@ def test_an_item_is_let_in_exactly_when_nothing_is_in_its_way(stage: Stage, fact
     kept = may_enter(item(stage), facts, limit=limit)
     free = not facts.cycle and not facts.blockers
     room = facts.has_place or not limit or not needs_place(stage) or len(facts.active) + len(facts.ahead) < limit
-    assert (kept is None) == (facts.under_way or (free and room))
+    assert (kept is None) == (facts.under_way or (free and (room or facts.needed_by_active)))
+
+
+def test_what_an_active_item_waits_for_may_enter_although_the_places_are_taken() -> None:
+    full = Facts(active=("WID-2",), ahead=("WID-3",))
+    assert isinstance(may_enter(item(), full, limit=1), WaitFor)
+    assert may_enter(item(), replace(full, needed_by_active=True), limit=1) is None
+
+
+def test_what_an_active_item_waits_for_still_waits_for_its_own_dependencies() -> None:
+    kept = may_enter(item(), Facts(blockers=(Blocker("WID-3", "at review"),), needed_by_active=True), limit=1)
+    assert isinstance(kept, WaitFor)
+    assert kept.kind is WaitKind.DEPENDENCY
 
 
 def test_the_sentence_names_what_is_waited_for() -> None:

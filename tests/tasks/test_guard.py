@@ -50,6 +50,21 @@ async def test_a_state_that_cannot_be_read_leaves_the_item_alone(desk: Desk) -> 
     assert "cannot be told" in str(await Guard(desk.root)(item))
 
 
+async def test_of_a_card_that_is_gone_people_are_told_once_for_each_item(desk: Desk) -> None:
+    gone = [desk.item(Stage.TESTING) for _ in range(2)]
+    with desk.sandbox.plane_api() as plane:
+        for item in gone:
+            plane.delete(f"/projects/{desk.project.plane_project}/work-items/{item.tracker_id}/").raise_for_status()
+    for _tick in range(2):
+        guard = Guard(desk.root)
+        for item in gone:
+            assert str(await guard(item)).startswith("its card is gone")
+        desk.clock.forward(60)
+    told = [letter for letter in desk.letters if letter.kind == "message"]
+    assert [letter.item_key for letter in told] == [item.key for item in gone]
+    assert f"orch stop {gone[0].key}" in told[0].payload["html"]
+
+
 async def test_switched_off_it_makes_no_call(sandbox: SandboxClient, tmp_path: Path) -> None:
     async with open_desk(sandbox, tmp_path, reconcile_skip_blocked_enabled=False) as desk:
         item = desk.item(Stage.TESTING, desk.card(state="Blocked"))

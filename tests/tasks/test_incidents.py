@@ -20,7 +20,7 @@ from pipeline.stages import Stage
 from pipeline.states import shown_for
 from pipeline.store import due, inbox, items, leases, outbox, reactions, waits
 from pipeline.store.leases import Lease
-from tasks import healing, polling
+from tasks import healing, polling, republishing
 from tasks.inbox import Own, receive
 from tests.support.hooks import gitea_headers, gitea_status, plane_headers, plane_moved
 from tests.support.services import Desk, open_desk
@@ -158,7 +158,7 @@ async def test_et_013_an_escalated_item_is_left_alone_by_ticks_and_by_whatever_i
         gitea_reports(desk, item, night)
         hear(desk, item, Signal.PUSHED, after=f"{night:040x}", pusher="ada")
         hear(desk, item, Signal.REVIEW_SUBMITTED, kind="rejected", reviewer="ada")
-        await healing.publish_again(desk.root)
+        await republishing.publish_again(desk.root)
         assert await looked_at(desk, item) is None
         desk.store.write(reconcile._remind, desk.root)
     after = desk.again(item)
@@ -210,7 +210,7 @@ async def test_et_002_an_item_that_is_done_is_never_announced_again(desk: Desk) 
         gitea_reports(desk, item, night)
         hear(desk, item, Signal.PR_MERGED, merged_by="ada")
         hear(desk, item, Signal.PR_CLOSED, closed_by="orch-bot")
-        await healing.publish_again(desk.root)
+        await republishing.publish_again(desk.root)
         assert await looked_at(desk, item) is None
         desk.store.write(reconcile._remind, desk.root)
     assert messages(desk) == told

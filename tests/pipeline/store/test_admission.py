@@ -120,6 +120,37 @@ def test_an_item_that_ends_frees_its_place_and_wakes_the_next_in_the_same_transa
     assert isinstance(admitted(store, second), WaitFor)
 
 
+def test_what_an_active_item_waits_for_is_let_in_although_the_places_are_taken(store: Store) -> None:
+    active, first, other, blocker = (past_analysis(store, f"WID-{n}", at=n) for n in (1, 2, 3, 4))
+    assert admitted(store, active) is None
+    assert isinstance(admitted(store, blocker), WaitFor)
+    depend(store, active.key, "WID-9")
+    depend(store, "WID-9", blocker.key)
+    new_item(store, "WID-9")
+    assert isinstance(admitted(store, blocker, sources=()), WaitFor)
+    assert admitted(store, blocker) is None
+    assert all(isinstance(admitted(store, item), WaitFor) for item in (first, other))
+    assert store.read(places.active, "WID") == {1: active.key, 2: blocker.key}
+
+
+def test_what_only_a_landed_item_would_wait_for_gets_no_place_beyond_the_limit(store: Store) -> None:
+    active, blocker = (past_analysis(store, f"WID-{n}", at=n) for n in (1, 2))
+    admitted(store, active)
+    depend(store, active.key, blocker.key)
+    store.write(items.update, active, None, NOW, landed="a" * 40)
+    assert isinstance(admitted(store, blocker), WaitFor)
+
+
+def test_an_active_item_of_another_project_counts_too(store: Store) -> None:
+    new = items.NewItem("OTH-1", "OTH", "uuid", "Other", "feature/OTH-1")
+    other, _ = store.write(items.create, new, actor="ada", reason="asked for", run=None, now=NOW)
+    admitted(store, moved(store, other, Stage.ARCHITECTURE))
+    first, blocker = (past_analysis(store, f"WID-{n}", at=n) for n in (1, 2))
+    admitted(store, first)
+    depend(store, "OTH-1", blocker.key)
+    assert admitted(store, blocker) is None
+
+
 def test_another_project_has_its_own_places(store: Store) -> None:
     admitted(store, past_analysis(store, "WID-1"))
     new = items.NewItem("OTH-1", "OTH", "uuid", "Other", "feature/OTH-1")
