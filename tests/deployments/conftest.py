@@ -47,10 +47,11 @@ async def client(prefect_server: PrefectServer) -> AsyncIterator[PrefectClient]:
 
 
 @pytest.fixture
-async def empty(client: PrefectClient) -> PrefectClient:
-    """The same with nothing of Orch registered."""
+async def empty(client: PrefectClient) -> AsyncIterator[PrefectClient]:
+    """The same with nothing of Orch registered, before the test and after it: other files use the server, too."""
     await _wipe(client)
-    return client
+    yield client
+    await _wipe(client)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ analyst = ["hang"]
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_hanging_agent_holds_up_neither_a_merge_nor_a_stop(tmp_path: Path, prefect_server: PrefectServer) -> None:
     scenario = tmp_path / "hanging.toml"

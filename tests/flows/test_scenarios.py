@@ -24,7 +24,8 @@ def broken_tips(product: Product, folder: Path) -> list[str]:
     return broken
 
 
-@pytest.mark.parametrize("name", [pytest.param("two-conflicting", marks=pytest.mark.long), "green-alone-red-together"])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["two-conflicting", "green-alone-red-together"])
 @pytest.mark.timeout(400)
 def test_both_items_end_done_the_second_after_a_rollback_and_no_tip_of_main_was_ever_broken(
     name: str, tmp_path: Path, prefect_server: PrefectServer
