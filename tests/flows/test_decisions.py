@@ -87,6 +87,7 @@ def test_a_decision_whose_wake_is_lost_is_found_by_the_tick(product: Product) ->
         product.prefect(lambda c: c.resume_automation(automation.id))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_decision_after_the_prefect_server_was_killed_and_started_again(tmp_path: Path) -> None:
     home = tmp_path / "prefect"

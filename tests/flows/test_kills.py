@@ -34,20 +34,24 @@ WITHOUT_FAST_FORWARD = "1.21.11"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A stage whose process is killed, where the item must come to all the same, and how many kills are the default."""
+    """A stage whose process is killed, where the item must come to all the same, and how many kills are the default.
+
+    What is `long` is left to `make test-long`.
+    """
 
     stage: Stage
     to: Stage
     kills: int
     gitea: str = GITEA_VERSION
+    long: bool = False
 
 
 CASES = {
-    "analysis": Case(Stage.ANALYSIS, Stage.ARCHITECTURE, 2),
-    "architecture": Case(Stage.ARCHITECTURE, Stage.DEVELOPMENT, 1),
+    "analysis": Case(Stage.ANALYSIS, Stage.ARCHITECTURE, 2, long=True),
+    "architecture": Case(Stage.ARCHITECTURE, Stage.DEVELOPMENT, 1, long=True),
     "development": Case(Stage.DEVELOPMENT, Stage.REVIEW, 3),
-    "review": Case(Stage.REVIEW, Stage.TESTING, 1),
-    "testing": Case(Stage.TESTING, Stage.DEPLOY_STAGING, 2),
+    "review": Case(Stage.REVIEW, Stage.TESTING, 1, long=True),
+    "testing": Case(Stage.TESTING, Stage.DEPLOY_STAGING, 2, long=True),
     "merge gate": Case(Stage.DEPLOY_STAGING, Stage.DEPLOY, 4),
     "landing by the forge's fast-forward": Case(Stage.DEPLOY, Stage.DONE, 3),
     "landing by a push": Case(Stage.DEPLOY, Stage.DONE, 2, WITHOUT_FAST_FORWARD),
@@ -238,7 +242,9 @@ def killed_holder(stand: Stand) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if case.long else []) for name, case in CASES.items()]
+)
 def test_a_stage_that_is_killed_at_a_checkpoint_goes_on_and_does_nothing_twice(stand: Stand, name: str) -> None:
     case = CASES[name]
     stand.restore(case.stage, gitea=case.gitea)

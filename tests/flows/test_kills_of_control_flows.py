@@ -54,18 +54,19 @@ def one_that_was_worked_on_is_to_be_stopped(stand: Stand) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A flow, what it finds, and how many kills are the default."""
+    """A flow, what it finds, how many kills are the default, and whether it is left to `make test-long`."""
 
     flow: Callable[..., Any]
     finds: Callable[[Stand], None]
     kills: int
+    long: bool = False
 
 
 CONTROL = {
     "intake": Control(intake, a_card_was_moved, 2),
-    "wake": Control(wake, news_came_for_one_that_waits, 1),
-    "stop": Control(stop, one_that_was_worked_on_is_to_be_stopped, 3),
-    "reconcile": Control(lambda _key, **more: reconcile(**more), a_card_was_moved, 2),
+    "wake": Control(wake, news_came_for_one_that_waits, 1, long=True),
+    "stop": Control(stop, one_that_was_worked_on_is_to_be_stopped, 2),
+    "reconcile": Control(lambda _key, **more: reconcile(**more), a_card_was_moved, 2, long=True),
 }
 
 
@@ -83,7 +84,9 @@ def stand(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServe
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", CONTROL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if case.long else []) for name, case in CONTROL.items()]
+)
 def test_a_control_flow_that_is_killed_at_a_checkpoint_is_made_good_by_its_next_run(stand: Stand, name: str) -> None:
     case = CONTROL[name]
     stand.restore("nothing")
