@@ -29,7 +29,7 @@ from pipeline.projects import Project
 from pipeline.stages import ROWS, STREAM, Row, Stage
 from pipeline.store import items, outbox, reactions, waits
 from pipeline.store.leases import Lease
-from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, production
+from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, production, stop_listener
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
@@ -78,7 +78,7 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
         return Completed(name=claimed.name, message=claimed.sentence)
     in_order = False
     try:
-        with ownership.renewed(root, claimed.lease):
+        with ownership.renewed(root, claimed.lease), stop_listener.listening(root, claimed):
             state = await _guarded(root, claimed, run_id, work)
         in_order = True
         return state

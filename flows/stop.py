@@ -7,7 +7,7 @@ from prefect.states import Completed
 from pipeline.errors import CouldNotRun, LeaseLost, Refused, StaleWrite
 from pipeline.model import WorkItem
 from pipeline.store import items
-from tasks import ownership, stopping
+from tasks import leftovers, ownership, stopping
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
@@ -45,7 +45,7 @@ async def _end(root: Services, item: WorkItem) -> State[None]:
         return Completed(name="Not stopped", message=lease)
     try:
         with ownership.renewed(root, lease):
-            left = await stopping.clean_up(item.key, lease)
+            left = await leftovers.clean_up(item.key, lease)
             await stopping.cancel_item(root, item, lease, left)
     finally:
         await stopping.give_back(root, item, lease)

@@ -1,4 +1,5 @@
-"""The steps of STOP: processes first, then Prefect's runs, then what the item left outside, and the item at the end.
+"""The steps of STOP: processes first, then Prefect's runs, then what the item left outside (`tasks.leftovers`), and the
+item at the end.
 
 Cancelling comes last, so that a stop that dies is begun again, and nobody starts the item afresh on a branch that is
 about to go.
@@ -14,13 +15,9 @@ from pathlib import Path
 from prefect import runtime, task
 from sqlmodel import Session
 
-from pipeline.branches import PREFIX
 from pipeline.clients.agent_stream import usage_so_far
 from pipeline.clients.process import identity, kill_group
-from pipeline.errors import CouldNotRun, Refused, Unavailable
 from pipeline.model import WorkItem
-from pipeline.ports import Workspace
-from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import STREAM, Stage
 from pipeline.store import evidence, inbox, items, journal, leases, outbox, reactions
@@ -61,10 +58,11 @@ def _under_way(session: Session, item: WorkItem, root: Services) -> list[Effect]
     owner = leases.owner(session, item.id)
     if owner is None or not leases.lives(owner, root.now(), root.alive):
         return None
-    return _begun(session, item) or None
+    return begun(session, item) or None
 
 
-def _begun(session: Session, item: WorkItem) -> list[Effect]:
+def begun(session: Session, item: WorkItem) -> list[Effect]:
+    """What of the item cannot be undone and has been begun, not ended: STOP waits for it."""
     effects = journal.of_item(session, item.id)
     return [effect for effect in effects if effect.open and effect.name != journal.REMOVE_BRANCH]
 
@@ -182,10 +180,10 @@ def _let_go_on(session: Session, root: Services, stopped: WorkItem) -> str | Non
     item, now = _still_asked_for(session, stopped), root.now()
     if item is None:
         return None
-    begun = _begun(session, item)
-    if item.hold is not None and not begun:
+    unended = begun(session, item)
+    if item.hold is not None and not unended:
         return None
-    said = _goes_on(item, begun)
+    said = _goes_on(item, unended)
     owner = leases.owner(session, item.id)
     token = owner.token if owner is not None and owner.stage is not Stage.CANCELLED else None
     items.update(session, item, token, now, cancel_requested_at=None)
@@ -207,70 +205,6 @@ def _goes_on(item: WorkItem, begun: list[Effect]) -> str:
 
 def _run_id() -> str:
     return str(runtime.flow_run.id or "")
-
-
-# --- what the item left outside
-
-
-@task(name="clean up outside", **STEP)
-async def clean_up(key: str, lease: Lease) -> list[str]:
-    """Keep the artifacts, then remove worktree and branch; what was left and why. Idempotent.
-
-    What is refused, or cannot be done, is left and said; only a forge that does not answer is worth another try, and
-    raises `Unavailable`. Without its artifacts in the archive no branch goes.
-    """
-    root, item = await alone(key)
-    project = root.projects.get(item.project)
-    if project is None:
-        return [f"Project {item.project} is not in the registry any more: worktree and branch {item.branch} stay."]
-    left = [f"Its change has landed and stays on {project.default_branch}."] if item.landed else []
-    try:
-        await _archive(root, item, project)
-        await asyncio.to_thread(root.workspace(project).remove, item.key)
-        await _remove_branch(root, item, project, lease)
-    except Unavailable:
-        raise
-    except (Refused, CouldNotRun) as error:
-        left.append(str(error))
-    return left
-
-
-async def _archive(root: Services, item: WorkItem, project: Project) -> None:
-    """Write the item's artifacts, unfinished ones included, below the folder of its logs."""
-    workspace = root.workspace(project)
-    await asyncio.to_thread(workspace.fetch)
-    commit = await asyncio.to_thread(_last_commit, workspace, item)
-    if commit is not None:
-        folder = root.settings.runs_folder / item.key / f"archive-{item.id}"
-        await asyncio.to_thread(workspace.export, commit, item.artifacts, folder)
-
-
-def _last_commit(workspace: Workspace, item: WorkItem) -> str | None:
-    """What the branch has come to: the worktree's last word, else the forge's; None when it never came to anything."""
-    if item.key in workspace.worktrees():
-        try:
-            return workspace.commit_all(item.key, f"{item.key}: stopped")
-        except CouldNotRun as error:
-            log.warning("%s: its worktree cannot be read, what was pushed is kept: %s", item.key, error)
-    return workspace.remote_tip(item.branch)
-
-
-async def _remove_branch(root: Services, item: WorkItem, project: Project, lease: Lease) -> None:
-    """Remove the task branch on the forge, which closes its pull request. Journalled; what is there is looked at first.
-
-    Never the default branch, nor any that is not a task branch by its name.
-    """
-    if not item.branch.startswith(PREFIX) or item.branch == project.default_branch:
-        raise Refused(f"{item.branch} is not the name of a task branch; remove it by hand.")
-    tip = await root.forge.branch_tip(project, item.branch)
-    effect, _first = await root.store.awrite(
-        journal.start, item, journal.REMOVE_BRANCH, lease, subject=item.branch, now=root.now(), tip=tip
-    )
-    if not effect.open:
-        return
-    if tip is not None:
-        await root.forge.delete_branch(project, item.branch)
-    await root.store.awrite(journal.finish, effect, f"removed at {tip}" if tip else "there was none", root.now())
 
 
 # --- the end

@@ -24,12 +24,11 @@ from deployments.processes import Supervisor
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
 from deployments.stack import start
-from pipeline.clients.process import alive
-from pipeline.store import evidence
 from pipeline.store.engine import Store
 from tests.chaos.faults import Faults
 from tests.chaos.people import People
 from tests.chaos.shop import settings_for
+from tests.chaos.stops import Stops
 from tests.chaos.verdict import Verdict, after_the_stop, judge
 
 THINGS = 400
@@ -48,8 +47,6 @@ class Chaos:
     folder: Path
     console: Console
     began: float = field(default_factory=time.monotonic)
-    stops_s: list[float] = field(default_factory=list)
-    stopping: set[str] = field(default_factory=set)
 
     def say(self, sentence: str) -> None:
         """One line with the time."""
@@ -71,11 +68,13 @@ class Chaos:
                     store = Store(settings.store_url)
                     people = People(sandbox, settings, store, chance, self.at_once, THINGS)
                     faults = Faults(sandbox, settings, store, people, chance)
-                    await asyncio.to_thread(self._disturb, people, faults)
-                    await asyncio.to_thread(self._settle, people, faults, sandbox)
+                    stops = Stops(store, settings.state_dir / "worktrees")
+                    with stops.watching():
+                        await asyncio.to_thread(self._disturb, people, faults)
+                        await asyncio.to_thread(self._settle, people, faults, sandbox)
                     verdict = await asyncio.to_thread(judge, people, sandbox, store)
                 after_the_stop(verdict, str(settings.state_dir.resolve()))
-        self._report(people, faults, verdict)
+        self._report(people, faults, stops, verdict)
         return 0 if verdict.good else 1
 
     def _disturb(self, people: People, faults: Faults) -> None:
@@ -90,7 +89,7 @@ class Chaos:
             people.look(begin=True, drop=faults.drops_next)
             people.thaw_what_is_frozen()
             faults.drops_next = faults.drops_next and len(people.said) <= said
-            self._watch(people, faults)
+            self._watch(faults)
 
     def _settle(self, people: People, faults: Faults, sandbox: SandboxClient) -> None:
         """No more faults: everything comes to its end, and people mend what only they can."""
@@ -102,27 +101,17 @@ class Chaos:
             people.look(begin=False)
             people.retry_what_is_held()
             people.thaw_what_is_frozen()
-            self._watch(people, faults)
+            self._watch(faults)
         if left:
             self.say(f"[red]Not at their end: {', '.join(left)}[/]")
         time.sleep(20)  # what was sent last goes, and ticks find nothing more to do
         sandbox.flush()
 
-    def _watch(self, people: People, faults: Faults) -> None:
-        try:
-            faults.watch()
-        finally:
-            for key, since in people.stopped.items():
-                item = people.item(key)
-                if key in self.stopping or item is None or not item.stage.terminal:
-                    continue
-                runs = people.store.read(evidence.agent_runs, item.id)
-                if not any(run.process is not None and run.finished_at is None and alive(run.process) for run in runs):
-                    self.stopping.add(key)
-                    self.stops_s.append(time.monotonic() - since)
+    def _watch(self, faults: Faults) -> None:
+        faults.watch()
         time.sleep(LOOK_S)
 
-    def _report(self, people: People, faults: Faults, verdict: Verdict) -> None:
+    def _report(self, people: People, faults: Faults, stops: Stops, verdict: Verdict) -> None:
         table = Table(title=f"Chaos · seed {self.seed} · {self.minutes:g} min", show_header=False)
         for name, count in sorted(faults.counts.items()):
             table.add_row(f"fault: {name}", str(count))
@@ -135,9 +124,12 @@ class Chaos:
         for name, seconds in (
             ("lost webhook", people.healed_s),
             ("killed run", faults.healed_s),
-            ("STOP until no process is left", self.stops_s),
+            ("STOP until no process is left", stops.took_s),
+            ("STOP that waited for a landing or a deploy", stops.waited_s),
         ):
             table.add_row(f"time to heal: {name}", _times(seconds))
+        table.add_row("STOP when nobody was at work", str(stops.idle))
+        table.add_row("STOP after the landing, lifted", str(stops.lifted))
         for name in ("duplicates", "losses", "stuck", "broken"):
             table.add_row(name, str(len(getattr(verdict, name))))
         self.console.print(table)

@@ -49,7 +49,7 @@ class Faults:
 
     def inject(self) -> str:
         """One fault; its name, empty when there was nothing to break."""
-        name = self.chance.choice(list(KINDS))
+        name = self.chance.choices(list(KINDS), [OFTEN.get(name, 1) for name in KINDS])[0]
         if not KINDS[name](self):
             return ""
         self.counts[name] += 1
@@ -138,3 +138,6 @@ KINDS: dict[str, Callable[[Faults], bool]] = {
     },
     "main moved by a person": lambda f: f.main_moves(),
 }
+
+OFTEN = {"run killed": 5, "merging run killed": 3, "webhook lost": 3}
+"""What is drawn more often than the rest: what has to be healed, and is measured."""

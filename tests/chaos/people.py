@@ -11,13 +11,16 @@ from deployments.sandbox.client import SandboxClient
 from pipeline.errors import OrchError
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.settings import Settings
-from pipeline.stages import Stage
-from pipeline.store import freezes, items, waits
+from pipeline.stages import WORKED, Stage
+from pipeline.store import freezes, items, leases, waits
 from pipeline.store.engine import Store
 from tests.chaos.shop import DESCRIPTION, REPOSITORIES, thing
 
 PATIENCE_S = 600
 """How long a person waits for what he said to be taken before he says it again, which counts as a loss."""
+
+STOPPED = 0.3
+"""The share of items that a person stops, at a stage that is drawn, while a run is at work there."""
 
 MOVES = {WaitKind.APPROVAL: "Approved", WaitKind.CONFIRMATION: "Confirm Deploy"}
 
@@ -46,7 +49,7 @@ class People:
     things: int
     keys: list[str] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
-    stopped: dict[str, float] = field(default_factory=dict)
+    stopped: set[str] = field(default_factory=set)
     retried: int = 0
     thawed: int = 0
     losses: list[str] = field(default_factory=list)
@@ -54,6 +57,7 @@ class People:
     _decided: set[int] = field(default_factory=set)
     _rejected: set[str] = field(default_factory=set)
     _names: dict[str, str] = field(default_factory=dict)
+    _to_stop: dict[str, Stage] = field(default_factory=dict)
 
     def name_of(self, key: str) -> str:
         """What the item sells."""
@@ -73,10 +77,14 @@ class People:
             wait = self.store.read(waits.open_wait, item.id)
             if wait is not None and wait.kind.human and wait.id not in self._decided:
                 self._decide(key, wait, drop=drop)
-            elif begin and key not in self.stopped and self.chance.random() < 0.002:
-                self.stopped[key] = time.monotonic()
+            elif begin and self._to_stop.get(key) is item.stage and self._is_worked_on(item):
+                del self._to_stop[key]
+                self.stopped.add(key)
                 self._move(Said(key, "Stop", time.monotonic()))
         self._notice()
+
+    def _is_worked_on(self, item: WorkItem) -> bool:
+        return self.store.read(leases.owner, item.id) is not None
 
     def retry_what_is_held(self) -> None:
         """What only a person can mend is mended now that nothing fails any more."""
@@ -100,6 +108,8 @@ class People:
         key = self.sandbox.create_card(f"Sell {thing(number)}", DESCRIPTION, project=project)
         self.keys.append(key)
         self._names[key] = thing(number)
+        if self.chance.random() < STOPPED:
+            self._to_stop[key] = self.chance.choice(WORKED)
         self._move(Said(key, "To Analyse", time.monotonic(), dropped=drop))
 
     def _decide(self, key: str, wait: Wait, *, drop: bool) -> None:

@@ -18,7 +18,7 @@ from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox, items, journal, leases, outbox, reactions
 from pipeline.store.leases import Lease
-from tasks import landing, prefect_api, production, reverting, steps, stopping
+from tasks import landing, leftovers, prefect_api, production, reverting, steps, stopping
 from tasks.due_items import stop_due
 from tests.support.services import Desk, open_desk
 
@@ -68,7 +68,7 @@ async def taken(desk: Desk, item: WorkItem) -> Lease:
 async def stopped(desk: Desk, item: WorkItem) -> list[str]:
     """What the flow does after the processes have ended; what was left."""
     lease = await taken(desk, item)
-    left = await stopping.clean_up.fn(item.key, lease)
+    left = await leftovers.clean_up.fn(item.key, lease)
     await stopping.cancel_item(desk.root, item, lease, left)
     return left
 
@@ -176,7 +176,7 @@ async def test_a_forge_that_is_away_leaves_the_item_for_the_next_try(desk: Desk)
     lease = await taken(desk, item)
     desk.sandbox.fail_next("gitea", 1000, status=500, match="/branches/")
     with pytest.raises(Unavailable):
-        await stopping.clean_up.fn(item.key, lease)
+        await leftovers.clean_up.fn(item.key, lease)
     assert desk.again(item).stage is Stage.DEVELOPMENT
     desk.sandbox.clear_faults()
     await stopping.give_back(desk.root, item, lease)

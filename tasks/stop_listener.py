@@ -1,0 +1,70 @@
+"""A run listens for STOP itself: it ends with its agents within a second or two of a person's word.
+
+The flow `stop` comes later, through Prefect and a new process, and finds the rest to do; where Prefect or a worker is
+away, what works on the item has ended all the same.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlmodel import Session
+
+from pipeline.clients.process import identity, kill_group
+from pipeline.model import ProcessIdentity, WorkItem
+from pipeline.store import evidence, items, leases
+from pipeline.store.leases import Lease
+from tasks import ownership, stopping
+from tasks.services import Services
+
+log = logging.getLogger("orch.stop_listener")
+
+LOOK_S = 1.0
+
+
+@contextmanager
+def listening(root: Services, claimed: ownership.Claimed) -> Iterator[None]:
+    """While the body works on the item: TERM, then KILL, for its agents and KILL for this process once it is stopped.
+
+    Not while anything is under way that cannot be undone, nor after the item has landed: that goes on, and the flow
+    `stop` says so. A store that cannot be read for a moment is read again.
+    """
+    done = threading.Event()
+
+    def listen() -> None:
+        while not done.wait(LOOK_S):
+            try:
+                agents = root.store.read(_to_be_ended, claimed.item, claimed.lease)
+                if agents is not None and not done.is_set():
+                    _end(root, claimed.item.key, agents)
+            except Exception:  # the thread must live on; what it cannot do, the flow `stop` does
+                log.exception("%s: whether it was stopped could not be looked at", claimed.item.key)
+
+    thread = threading.Thread(target=listen, name=f"stop-{claimed.item.key}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _to_be_ended(session: Session, item: WorkItem, lease: Lease) -> list[ProcessIdentity] | None:
+    """The agents' processes on this host, when the item was stopped and its run may end at once; else None."""
+    found, owner = items.latest(session, item.key), leases.owner(session, item.id)
+    if found is None or found.id != item.id or owner is None or owner.token != lease.token:
+        return None
+    if found.cancel_requested_at is None or found.landed is not None or stopping.begun(session, found):
+        return None
+    running = [run.process for run in evidence.unfinished_agent_runs(session, item.id)]
+    return [process for process in running if process is not None and process.host == socket.gethostname()]
+
+
+def _end(root: Services, key: str, agents: list[ProcessIdentity]) -> None:
+    log.warning("%s was stopped: its run ends here", key)
+    for process in agents:
+        kill_group(process, grace_s=stopping.GRACE_S)
+    ownership.end_process(root, identity(os.getpid()))
