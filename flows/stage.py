@@ -120,7 +120,9 @@ async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work
         asked = error.retry_after if isinstance(error, Unavailable) else None
         return await _back_off(root, claimed, run_id, str(error) or repr(error), asked or 0)
     except (CouldNotRun, Refused, SettingsError) as error:
-        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=not root.project(item.project).self_hosting)
+        project = root.projects.get(item.project)
+        ends_deploy = project is not None and not project.self_hosting
+        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=ends_deploy)
         return Completed(name="Blocked", message=str(error))
     except Exception as error:
         await _hold(root, item, Hold.BLOCKED, f"A bug in Orch stopped its run at {item.stage}: {error!r}.")
