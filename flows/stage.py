@@ -77,18 +77,22 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     if isinstance(claimed, ownership.NotNow):
         get_run_logger().info(claimed.sentence)
         return Completed(name=claimed.name, message=claimed.sentence)
-    in_order = False
     try:
         with ownership.renewed(root, claimed.lease), stop_listener.listening(root, claimed):
             state = await _guarded(root, claimed, run_id, work)
-        in_order = True
-        return state
-    except Pause:
-        in_order = True
+    except (Pause, Exception) as error:
+        await _give_back(root, claimed, in_order=isinstance(error, Pause))
         raise
-    finally:
-        await asyncio.to_thread(ownership.release, root.store, claimed, root.now(), in_order=in_order)
-        await deliver(root, work_item)
+    except BaseException:  # ended from outside; whether by a person Prefect knows, and the tick asks it of a dead owner
+        await asyncio.to_thread(ownership.die, root.store, claimed, root.now())
+        raise
+    await _give_back(root, claimed, in_order=True)
+    return state
+
+
+async def _give_back(root: Services, claimed: ownership.Claimed, *, in_order: bool) -> None:
+    await asyncio.to_thread(ownership.release, root.store, claimed, root.now(), in_order=in_order)
+    await deliver(root, claimed.item.key)
 
 
 async def _hear_form(root: Services, work_item: str, run_id: str) -> None:

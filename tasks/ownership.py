@@ -173,6 +173,11 @@ def _release(session: Session, claimed: Claimed, now: datetime, in_order: bool) 
     leases.release(session, claimed.lease.item_id, claimed.lease.token)
 
 
+def die(store: Store, claimed: Claimed, now: datetime) -> None:
+    """Own the item as a dead owner does, also to other hosts, from the end of this process on. Idempotent."""
+    store.write(leases.renew, claimed.lease, now=now, ttl=0)
+
+
 @contextmanager
 def renewed(root: Services, lease: Lease) -> Iterator[None]:
     """Renew the lease from a thread while the body runs; a database that is away for a moment is tried again."""
