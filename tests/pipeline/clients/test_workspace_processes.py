@@ -27,13 +27,6 @@ def child(work: Callable[..., object], *arguments: object) -> None:
 FORK = multiprocessing.get_context("fork")  # from a warm parent: importing everything anew takes longer than the test
 
 
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
 def becomes(true: Callable[[], bool]) -> bool:
     """Wait for something that happens in another process, for as long as a slow machine may need."""
     deadline = time.monotonic() + 30
