@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.errors import Unavailable
-from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
 from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAIT_ANSWERED, Signal
@@ -21,8 +19,8 @@ from pipeline.stages import Stage
 from pipeline.store import inbox, outbox, reactions, sightings, waits
 from tasks.inbox import Own, Received, identify, receive, resolve, resolve_pending
 from tasks.outbox import deliver
+from tests.support.deliveries import OWN, gitea_says, plane_says
 from tests.support.hooks import (
-    gitea_headers,
     gitea_pull_closed,
     gitea_status,
     plane_commented,
@@ -31,14 +29,7 @@ from tests.support.hooks import (
 )
 from tests.support.services import Desk, open_desk
 
-OWN = Own(frozenset({"bot-id"}), "orch-bot")
 NEW_STATE = "5e1f2a00-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture
@@ -53,16 +44,6 @@ async def desk(cold: Desk) -> Desk:
     """A desk that knows the project's states."""
     await cold.root.states.of(cold.project)
     return cold
-
-
-def plane_says(desk: Desk, body: bytes, own: Own | None = OWN) -> Received:
-    secret = desk.settings.plane_webhook_secret.get_secret_value()
-    return receive(desk.root, parse_plane(plane_headers(desk.settings, body), body, secret), body.decode(), own)
-
-
-def gitea_says(desk: Desk, body: bytes, event: str = "status") -> Received:
-    secret = desk.settings.gitea_webhook_secret.get_secret_value()
-    return receive(desk.root, parse_gitea(gitea_headers(desk.settings, body, event), body, secret), body.decode(), OWN)
 
 
 def events(desk: Desk) -> list[tuple[str, str | None]]:

@@ -1,12 +1,5 @@
 """What fails for ever is started a bounded number of times; then one message calls a person, and nothing more happens."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
-import pytest
-
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows import reconcile
 from flows import stage as shape
 from pipeline import outcomes
@@ -15,22 +8,10 @@ from pipeline.outcomes import Escalate, WaitFor
 from pipeline.stages import Role, Stage
 from pipeline.store import leases, outbox
 from tasks.ownership import Claimed, claim, release
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 STARTS = 60
 """How often each loop is driven: far more than any cap."""
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        yield desk
 
 
 def messages(desk: Desk, topic: str) -> list[str]:

@@ -1,14 +1,13 @@
 """The whole list of what people are told: each in every language, once, with the reason, and with a sound."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from sqlmodel import Session
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows import reconcile, stage
 from pipeline.messages import CATALOGUES
 from pipeline.model import Hold, WaitKind, WorkItem
@@ -27,12 +26,6 @@ REASON = "the reason <why> & wherefore"
 ESCAPED = "the reason &lt;why&gt; &amp; wherefore"
 
 Tell = Callable[[Desk, WorkItem], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture(params=sorted(CATALOGUES))
