@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flows import deploy
-from flows.stage import Run
+from flows.run import Run
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import dependencies, freezes, journal, outbox, waits

@@ -8,7 +8,8 @@ import pytest
 from sqlmodel import Session
 
 from deployments.sandbox.client import SandboxClient
-from flows import reconcile, stage
+from flows import leaving, reconcile
+from flows.run import Run
 from pipeline.messages import CATALOGUES
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.outcomes import Ask
@@ -79,8 +80,8 @@ async def let_a_label_decide(desk: Desk, item: WorkItem) -> None:
 async def end(desk: Desk, item: WorkItem) -> None:
     if desk.again(item).stage is not Stage.DONE:
         desk.move(item, Stage.DONE, landed=COMMIT)
-    run = stage.Run(desk.root, item, desk.project, Lease(item.id, "t", 1, "run-1", desk.clock.now), "run-1")
-    desk.store.write(stage._announce, run, desk.again(item))
+    run = Run(desk.root, item, desk.project, Lease(item.id, "t", 1, "run-1", desk.clock.now), "run-1")
+    desk.store.write(leaving.announce, run, desk.again(item))
 
 
 async def merge_by_hand(desk: Desk, item: WorkItem) -> None:
