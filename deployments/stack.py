@@ -29,7 +29,7 @@ from deployments.prefect_server import (
 )
 from deployments.processes import Child, Supervisor
 from deployments.registration import Registered, register
-from pipeline.clients.process import alive_here
+from pipeline.clients.process_identity import alive_here
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from pipeline.store.engine import Store

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deployments import control
-from pipeline.clients.process import alive_here
+from pipeline.clients.process_identity import alive_here
 from pipeline.errors import Refused
 from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAKE

@@ -18,7 +18,7 @@ from deployments.limits import ensure_merge_limit
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
-from pipeline.clients.process import alive, identity
+from pipeline.clients.process_identity import alive, identity
 from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, items, leases

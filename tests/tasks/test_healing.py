@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Running
 from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
 from flows.reconcile import PARTS, reconcile
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import Hold, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, items, leases, reactions, suspicions, waits

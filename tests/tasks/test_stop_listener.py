@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import identity, kill_group
+from pipeline.clients.process_identity import identity, kill_group
 from pipeline.model import ProcessIdentity, Role, WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import Stage

@@ -9,7 +9,7 @@ import pytest
 
 from deployments.sandbox.client import SandboxClient
 from flows import stop as stop_flow
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import Unavailable
 from pipeline.model import Hold, ProcessIdentity, WorkItem
 from pipeline.projects import Registry

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import Ended, ProcessEnd, alive, identity, kill_group, run, run_blocking, safe_environment
+from pipeline.clients.process import Ended, ProcessEnd, run, run_blocking, safe_environment
+from pipeline.clients.process_identity import alive, identity, kill_group
 from pipeline.errors import CouldNotRun
 from pipeline.model import ProcessIdentity
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import CouldNotRun
 from pipeline.model import TestRun
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import Refused, Unavailable
-from pipeline.ports import Workspace
+from pipeline.workspace import Workspace
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import Landed, MovedOn, Pushed, Rebased
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
 
