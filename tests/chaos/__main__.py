@@ -93,8 +93,7 @@ class Chaos:
 
     def _settle(self, people: People, faults: Faults, sandbox: SandboxClient) -> None:
         """No more faults: everything comes to its end, and people mend what only they can."""
-        sandbox.clear_faults()
-        sandbox.flush()
+        faults.end()
         self.say(f"The faults are over; {len(people.unfinished())} items are under way")
         deadline = time.monotonic() + REST_WITHIN_S
         while (left := people.unfinished()) and time.monotonic() < deadline:
@@ -108,7 +107,8 @@ class Chaos:
         sandbox.flush()
 
     def _watch(self, faults: Faults) -> None:
-        faults.watch()
+        for name in faults.watch():
+            self.say(f"[red]{name}[/]")
         time.sleep(LOOK_S)
 
     def _report(self, people: People, faults: Faults, stops: Stops, verdict: Verdict) -> None:
