@@ -78,6 +78,18 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
     return Running(peer, f"http://{settings.host}:{settings.port}", registered)
 
 
+def free_what_was_stopped(settings: Settings) -> list[str]:
+    """Free the items whose runs have ended with an Orch that was told to: that is no failure of theirs. Their keys.
+
+    For the end of `orch up`, when all of its processes are gone; the next one starts the stages.
+    """
+    store = Store(settings.store_url)
+    try:
+        return store.write(reclaim_dead, datetime.now(UTC), alive_here, lambda _: True, Texts(settings.language))
+    finally:
+        store.dispose()
+
+
 def require_tools(settings: Settings) -> None:
     """Raise `SettingsError` when a program that Orch needs is not there."""
     for program, where in (("git", "install git"), (settings.agent[1][0], "install it, or correct ORCH_AGENT_COMMAND")):
