@@ -76,18 +76,24 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     if isinstance(claimed, ownership.NotNow):
         get_run_logger().info(claimed.sentence)
         return Completed(name=claimed.name, message=claimed.sentence)
-    in_order = False
     try:
         with ownership.renewed(root, claimed.lease), stop_listener.listening(root, claimed):
             state = await _guarded(root, claimed, run_id, work)
-        in_order = True
-        return state
     except Pause:
-        in_order = True
+        await _give_back(root, claimed, in_order=True)
         raise
-    finally:
-        await asyncio.to_thread(ownership.release, root.store, claimed, root.now(), in_order=in_order)
-        await deliver(root, work_item)
+    except Exception:
+        await _give_back(root, claimed, in_order=False)
+        raise
+    # A run that is told to end (TERM: its host goes down, a person cancels it) keeps its lease, as a killed one does:
+    # whoever finds it dead asks what it died of.
+    await _give_back(root, claimed, in_order=True)
+    return state
+
+
+async def _give_back(root: Services, claimed: ownership.Claimed, *, in_order: bool) -> None:
+    await asyncio.to_thread(ownership.release, root.store, claimed, root.now(), in_order=in_order)
+    await deliver(root, claimed.item.key)
 
 
 async def _claim(root: Services, key: str, stage: Stage, run_id: str) -> ownership.Claimed | ownership.NotNow:

@@ -132,17 +132,15 @@ async def _bury(
     end_process(root, owner.process)
     if run is not None and run.state_type in (StateType.RUNNING, StateType.PENDING):
         await prefect_api.crashed(owner.flow_run_id, "Its process is gone.")
-    await root.store.awrite(_reclaim, owner)
+    freed = await root.store.awrite(crashes.reclaim, owner, root.went_with_its_host, root.now(), root.texts)
+    if freed is None:
+        return None
+    item = freed
     if kept is not None:
         return f"its run died; {kept}"
     if item.not_before is not None and root.now() < item.not_before:
         return f"its run died; not before {item.not_before:%H:%M:%S}"
     return await _enter(root, item, "its run had died", guard)
-
-
-def _reclaim(session: Session, owner: leases.Owner) -> None:
-    if leases.release(session, owner.item_id, owner.token):
-        counters.count(session, counters.RECLAIMED)
 
 
 def _cancelled_by_hand(session: Session, item: WorkItem, owner: leases.Owner, root: Services) -> None:

@@ -69,12 +69,13 @@ def test_at_the_start_the_dead_are_reclaimed_at_once_and_the_living_are_left(des
     first, second = desk.item(Stage.REVIEW), desk.item(Stage.TESTING)
     for item in (first, second):
         claimed(desk.store, item, run=f"run-{item.id}", now=desk.clock.now)
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: True) == []
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: False) == [first.key, second.key]
+    lives, went, texts = lambda _: True, lambda _: False, desk.root.texts
+    assert desk.store.write(reclaim_dead, desk.clock.now, lives, went, texts) == []
+    assert desk.store.write(reclaim_dead, desk.clock.now, went, went, texts) == [first.key, second.key]
     assert [(row.payload["event"], row.payload["stage"]) for row in desk.letters] == [
         ("orch.stage.entered", "review"), ("orch.stage.entered", "testing"),
     ]  # fmt: skip
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: False) == []
+    assert desk.store.write(reclaim_dead, desk.clock.now, went, went, texts) == []
 
 
 def dies(desk: Desk, item: WorkItem) -> Standing:
