@@ -29,7 +29,7 @@ from deployments.prefect_server import (
 )
 from deployments.processes import Child, Supervisor
 from deployments.registration import Registered, register
-from pipeline.clients.process import alive_here, went_with_its_host
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.errors import SettingsError
 from pipeline.messages import Texts
 from pipeline.settings import Settings

@@ -6,7 +6,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.agent_work import judged_anew
-from flows.stage import Run, at_stage, leave
+from flows.run import Run
+from flows.stage import at_stage, leave
 from pipeline.model import Conflict, MergeAttempt, MergeEnd
 from pipeline.outcomes import Advance, Escalate, Outcome, RollBack
 from pipeline.stages import Stage

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import LeaseLost
 from pipeline.messages import Texts
 from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem

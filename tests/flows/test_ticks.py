@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,8 +20,7 @@ from deployments.limits import ensure_merge_limit
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import alive, identity
+from pipeline.clients.process_identity import alive, identity
 from pipeline.model import Choice, Decision, Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, due, items, leases, waits
@@ -31,12 +30,6 @@ from tasks.due_items import heal_due
 from tasks.healing import heal_one, observe
 from tasks.reclaiming import free_leaked_locks
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture

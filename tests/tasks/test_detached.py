@@ -10,7 +10,7 @@ import pytest
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
 from deployments.sandbox.stand_settings import stand_settings
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import HookEnd
 from pipeline.stages import Stage
 from pipeline.store import drains, journal

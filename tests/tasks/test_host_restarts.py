@@ -10,7 +10,7 @@ import pytest
 from deployments.control import release
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, items, leases

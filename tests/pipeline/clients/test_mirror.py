@@ -12,20 +12,6 @@ from pipeline.projects import Project
 from tests.pipeline.clients.origin import ARTIFACTS, BRANCH, ITEM, Origin, change, git, write
 
 
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
-@pytest.fixture
-def workspace(origin: Origin) -> GitWorkspace:
-    workspace = origin.workspace()
-    workspace.fetch()
-    return workspace
-
-
 def test_fetching_tells_the_default_branch_as_it_is_now(origin: Origin, workspace: GitWorkspace) -> None:
     assert workspace.fetch() == origin.tip()
     moved = origin.commit({"more.txt": "x"})

@@ -14,17 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import (
-    Ended,
-    ProcessEnd,
-    alive,
-    identity,
-    kill_group,
-    run,
-    run_blocking,
-    safe_environment,
-    went_with_its_host,
-)
+from pipeline.clients.process import Ended, ProcessEnd, run, run_blocking, safe_environment
+from pipeline.clients.process_identity import alive, identity, kill_group, went_with_its_host
 from pipeline.errors import CouldNotRun
 from pipeline.model import ProcessIdentity
 

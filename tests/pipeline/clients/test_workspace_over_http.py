@@ -1,6 +1,5 @@
 """The workspace against the sandbox's forge: smart HTTP, tokens and a protected branch."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -9,7 +8,6 @@ from pydantic import SecretStr
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.gitea import GiteaClient
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import Missing, Refused, Unavailable
@@ -19,13 +17,6 @@ from tests.pipeline.clients.origin import change
 
 OPTIONS = Options()
 ITEM, BRANCH = "SHOP-1", "feature/SHOP-1-x"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox"), options=OPTIONS) as client:
-        client.ci("off")
-        yield client
 
 
 async def workspace(
