@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.input.run_input import keyset_from_paused_state
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Running, Suspended
+from prefect.states import Cancelled, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
 from deployments.limits import ensure_merge_limit
@@ -165,6 +165,7 @@ async def test_a_run_that_somebody_else_resumed_meanwhile_goes_on(desk: Desk) ->
 
 async def test_a_suspended_run_of_nobody_is_let_go(desk: Desk) -> None:
     stranger = await run_of(desk.item(), Suspended())
+    desk.clock.catch_up()
     desk.clock.forward(15)
     assert "1 suspended runs were let go" in await heal_due(desk.root)
     assert await state_of(stranger) is not StateType.PAUSED
@@ -212,6 +213,7 @@ async def test_an_owner_that_overstays_is_killed(desk: Desk) -> None:
 async def test_a_run_that_goes_on_in_prefect_alone_gives_its_slot_back_after_two_looks(desk: Desk) -> None:
     item = await asked(desk)
     zombie = await run_of(item, Running())
+    desk.clock.catch_up()
     for seconds in (120, 100):
         desk.clock.forward(seconds)
         await heal_due(desk.root)
@@ -219,6 +221,19 @@ async def test_a_run_that_goes_on_in_prefect_alone_gives_its_slot_back_after_two
     desk.clock.forward(90)
     assert "1 zombies were buried" in await heal_due(desk.root)
     assert await state_of(zombie) is StateType.CRASHED
+
+
+async def test_a_run_whose_worker_died_before_it_began_gives_its_slot_back_within_two_minutes(desk: Desk) -> None:
+    item = await asked(desk)
+    never_begun = await run_of(item, Pending())
+    desk.clock.catch_up()
+    for seconds in (30, 31, 20):
+        desk.clock.forward(seconds)
+        await heal_due(desk.root)
+        assert await state_of(never_begun) is StateType.PENDING
+    desk.clock.forward(10)
+    assert "1 zombies were buried" in await heal_due(desk.root)
+    assert await state_of(never_begun) is StateType.CRASHED
 
 
 async def test_a_merge_lock_that_nobody_holds_is_freed_after_two_looks(desk: Desk) -> None:

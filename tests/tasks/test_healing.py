@@ -132,7 +132,7 @@ async def test_only_a_living_owner_keeps_its_run_from_being_taken_for_a_zombie(d
     assert await end_zombies(desk.root, begun) == 0
     looked_again = desk.clock.now + ZOMBIE_AFTER
     suspects = {str(run.id) for run in begun}
-    confirmed = desk.store.write(suspicions.confirmed, "run", suspects, looked_again, after=ZOMBIE_AFTER)
+    confirmed = desk.store.write(suspicions.confirmed, "RUNNING run", suspects, looked_again, after=ZOMBIE_AFTER)
     assert set(confirmed) == {str(begun[1].id)}
 
 
