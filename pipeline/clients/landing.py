@@ -42,14 +42,8 @@ class Lander:
     mirror: Mirror
 
     def remote_now(self, branch: str) -> str | None:
-        """The branch's commit, asked of the remote now.
-
-        Raises `Unavailable` (also when it shows no branch at all: something else answers for it), `Refused`, `Missing`.
-        """
-        heads = self.mirror.heads()
-        if not heads:
-            raise self.mirror.nothing()
-        return heads.get(branch)
+        """The branch's commit, asked of the remote now. Raises `Unavailable`, `Refused` or `Missing`."""
+        return self.mirror.heads().get(branch)
 
     def push(self, commit: str, branch: str, *, expected: str | None) -> Pushed | MovedOn:
         """Move the task branch from `expected` (None: absent) to `commit`, rewritten history included. Idempotent.

@@ -29,6 +29,7 @@ STALE_AFTER_S = 2.0
 WHOLE_FILE = 1_000_000
 """More lines of context than any file has that people review."""
 NO_SUCH_REF = "couldn't find remote ref"
+PACKET = " packet: "
 READABLE = ("100644", "100755")
 _ENTRY = re.compile(r"(?P<mode>\d+) \w+ (?P<id>\w+)\t(?P<path>.*)", re.DOTALL)
 
@@ -112,31 +113,27 @@ class Mirror:
                 "+refs/heads/*:refs/remotes/origin/*",
                 f"+refs/heads/{self.default_branch}:refs/remotes/origin/{self.default_branch}",
             )
-            if NO_SUCH_REF in result.error:
-                raise self._without_default_branch()
+            if NO_SUCH_REF in result.error and self.default_branch not in self.heads():
+                raise self._no_default_branch()
             if result.code != 0:
                 raise remote_error(self.remote, result.error)
         return self.default_tip()
 
     def heads(self) -> dict[str, str]:
-        """The remote's branches and their commits, asked now. Raises `Unavailable`, `Refused` or `Missing`."""
-        result = self.repository.talk("ls-remote", "--quiet", "--heads", self.remote.url)
+        """The remote's branches and their commits, asked now. Raises `Unavailable`, `Refused` or `Missing`.
+
+        `Unavailable`, too, when what answers does not speak git's protocol, of which only the trace tells (git 2.39).
+        """
+        result = self.repository.talk("ls-remote", "--quiet", "--heads", self.remote.url, trace="GIT_TRACE_PACKET")
         if result.code != 0:
-            raise remote_error(self.remote, result.error)
+            raise remote_error(self.remote, "\n".join(s for s in result.error.splitlines() if PACKET not in s))
+        if PACKET not in result.error:
+            raise Unavailable(
+                f"What answers for {self.remote.name} does not speak git's protocol. Orch tries again; look at the forge, "
+                "and at what stands between."
+            )
         lines = (line.partition("\t") for line in result.text.splitlines())
         return {name.removeprefix("refs/heads/"): commit for commit, _, name in lines}
-
-    def nothing(self) -> Unavailable:
-        """What it means that a remote, which had branches before, answers that it has none."""
-        return Unavailable(
-            f"{self.remote.name} answers as if it had no branch at all. Orch tries again; look at the forge, and at what "
-            "stands between."
-        )
-
-    def _without_default_branch(self) -> Missing | Unavailable:
-        if not self.heads() and self.remote_tip(self.default_branch) is not None:
-            return self.nothing()
-        return self._no_default_branch()
 
     def _no_default_branch(self) -> Missing:
         return Missing(

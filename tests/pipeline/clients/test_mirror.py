@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from pipeline.clients.workspace import GitWorkspace
-from pipeline.errors import CouldNotRun, Missing, SettingsError, Unavailable
+from pipeline.errors import CouldNotRun, Missing, SettingsError
 from pipeline.projects import Project
 from tests.pipeline.clients.origin import ARTIFACTS, BRANCH, ITEM, Origin, change, git, write
 
@@ -41,14 +41,6 @@ def test_a_repository_without_the_default_branch_is_told_so(origin: Origin) -> N
 def test_a_repository_whose_default_branch_was_renamed_is_told_so(origin: Origin, workspace: GitWorkspace) -> None:
     git(origin.bare, "branch", "-m", "main", "trunk")
     with pytest.raises(Missing, match="no branch main"):
-        workspace.fetch()
-
-
-def test_a_repository_that_had_branches_and_shows_none_is_looked_at_again(
-    origin: Origin, workspace: GitWorkspace
-) -> None:
-    git(origin.bare, "update-ref", "-d", "refs/heads/main")
-    with pytest.raises(Unavailable, match="as if it had no branch at all"):
         workspace.fetch()
 
 

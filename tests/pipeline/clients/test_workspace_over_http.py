@@ -108,3 +108,16 @@ async def test_a_page_of_a_proxy_instead_of_gits_answer_forgets_no_branch(
         sandbox.clear_faults()
     assert (here.remote_tip("main"), here.remote_tip(branch)) == (base, tip)
     assert here.fetch() == base
+
+
+async def test_a_page_instead_of_gits_first_answer_is_no_empty_repository(
+    sandbox: SandboxClient, tmp_path: Path
+) -> None:
+    here = await workspace(sandbox, tmp_path)
+    sandbox.fail_next("gitea", 1000, status=200, body="<html>502 Bad Gateway</html>", match="/info/refs")
+    try:
+        with pytest.raises(Unavailable, match="does not speak git's protocol"):
+            here.fetch()
+    finally:
+        sandbox.clear_faults()
+    here.fetch()
