@@ -24,6 +24,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Crashed, Scheduled
 
+from pipeline.clients.http import certificates
 from pipeline.errors import Unavailable
 from pipeline.signals import stage_resource
 from pipeline.stages import Stage
@@ -72,7 +73,11 @@ async def post_event(payload: Mapping[str, Any], event_id: UUID, occurred: datet
     secret = settings.auth_string.get_secret_value() if settings.auth_string else ""
     auth = tuple(secret.split(":", 1)) if secret else None
     try:
-        async with httpx.AsyncClient(timeout=EVENT_TIMEOUT_S, auth=auth) as client:  # type: ignore[arg-type]  # two parts
+        async with httpx.AsyncClient(
+            timeout=EVENT_TIMEOUT_S,
+            auth=auth,  # type: ignore[arg-type]  # two parts
+            verify=certificates(),
+        ) as client:
             answer = await client.post(f"{settings.url}/events", json=[event])
     except httpx.HTTPError as error:
         raise Unavailable(f"The Prefect server at {settings.url} does not answer: {error!r}.") from error

@@ -12,7 +12,6 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.input.run_input import keyset_from_paused_state
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
@@ -29,6 +28,7 @@ from tasks import prefect_api
 from tasks.due_items import heal_due
 from tasks.healing import heal_one, observe
 from tasks.reclaiming import free_leaked_locks
+from tests.support.prefect_address import talking_to
 from tests.support.services import Desk, open_desk
 
 
@@ -37,8 +37,7 @@ async def desk(sandbox: SandboxClient, tmp_path: Path, prefect_server: PrefectSe
     """A desk on a Prefect server that knows the deployments and has no runs; no worker takes what is started."""
     await wait_until_healthy(prefect_server.url, prefect_server.auth)
     async with open_desk(sandbox, tmp_path, reconcile_skip_blocked_enabled=False) as opened:
-        address = {PREFECT_API_URL: prefect_server.url, PREFECT_API_AUTH_STRING: prefect_server.auth}
-        with temporary_settings(address):
+        with talking_to(prefect_server.url, prefect_server.auth):
             async with get_client() as client:
                 await register(client, registry=opened.settings.registry(), agents_limit=1)
                 for run in await client.read_flow_runs(limit=200):

@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from sqlmodel import Session
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
@@ -36,6 +35,7 @@ from pipeline.store import items, waits
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
 from tasks.services import BLOCK
+from tests.support.prefect_address import talking_to
 
 ROOT = Path(__file__).parents[2]
 DESCRIPTION = "A description that is long enough to be worth analysing."
@@ -161,7 +161,7 @@ class Product:
     @contextmanager
     def talking(self) -> Iterator[None]:
         """Prefect's client in this process talks to the session's server."""
-        with temporary_settings({PREFECT_API_URL: self.server.url, PREFECT_API_AUTH_STRING: self.server.auth}):
+        with talking_to(self.server.url, self.server.auth):
             yield
 
     def logs(self) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlmodel import Session, col, select
 
 from blocks import CodingAgent
@@ -37,6 +36,7 @@ from pipeline.store.tables import DeliveryRow, OutboxRow, SignalRow, TransitionR
 from tasks.ownership import Claimed, claim
 from tasks.services import Services
 from tests.support.databases import migrated_file
+from tests.support.prefect_address import talking_to
 
 
 class Clock:
@@ -211,7 +211,7 @@ async def open_desk(sandbox: SandboxClient, folder: Path, /, **changes: Any) -> 
     settings = sandbox_settings(sandbox, FOLDER / "happy.toml", folder / "orch", free_ports(1)[0], **changes)
     root, prefect = services_of(settings, migrated(settings)), PrefectEvents()
     try:
-        with temporary_settings({PREFECT_API_URL: prefect.url}):
+        with talking_to(prefect.url):
             yield Desk(sandbox, root, prefect)
     finally:
         sandbox.clear_faults()

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 from prefect import flow
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
 from deployments.prefect_server import PrefectServer, wait_until_healthy
@@ -16,6 +15,7 @@ from tasks import services
 from tasks.retry import RETRIES
 from tasks.tracker import read_card
 from tests.support.faulty import FaultyServer, Step, answer, drop, faulty_server
+from tests.support.prefect_address import talking_to
 from tests.support.services import Desk
 
 AT_ONCE = read_card.with_options(retry_delay_seconds=[0.0] * RETRIES)
@@ -24,7 +24,7 @@ AT_ONCE = read_card.with_options(retry_delay_seconds=[0.0] * RETRIES)
 @pytest.fixture
 async def desk(desk: Desk, prefect_server: PrefectServer) -> AsyncIterator[Desk]:
     await wait_until_healthy(prefect_server.url, prefect_server.auth)
-    with temporary_settings({PREFECT_API_URL: prefect_server.url, PREFECT_API_AUTH_STRING: prefect_server.auth}):
+    with talking_to(prefect_server.url, prefect_server.auth):
         yield desk
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from pipeline.clients.hooks import (
 from pipeline.clients.process_identity import alive
 from pipeline.model import ProcessIdentity
 from tests.pipeline.clients.conftest import Replay
+from tests.support.processes import becomes
 
 FORK = multiprocessing.get_context("fork")
 OLD, NEW = "a" * 40, "b" * 40
@@ -33,13 +33,6 @@ SERVES = ("/bin/sh", "-c", "cat serving")
 BEGUN = "echo $ORCH_EXPECTED_REVISION >> begun; "
 RUN = "echo $ORCH_EXPECTED_REVISION >> ran; "
 SWITCH = RUN + "echo $ORCH_EXPECTED_REVISION > serving"
-
-
-def becomes(true: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(true())
 
 
 @dataclass(frozen=True)
