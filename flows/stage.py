@@ -24,7 +24,7 @@ from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, Stal
 from pipeline.model import Answer, Hold, WaitKind, WorkItem
 from pipeline.outcomes import Advance, Answered, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import Stage
-from pipeline.store import waits
+from pipeline.store import due, waits
 from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, stop_listener
 from tasks.outbox import deliver
 from tasks.services import Services, services
@@ -41,24 +41,38 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     """Run one stage of one item as far as it can go, and say in the final state how far that was."""
     root = await services()
     run_id = str(runtime.flow_run.id)
+    await _hear_form(root, work_item, run_id)
     await healing.drain(root, work_item)  # what was said while another stage's run owned the item
     await entrance.refresh(root, work_item)
     claimed = await _claim(root, work_item, stage, run_id)
     if isinstance(claimed, ownership.NotNow):
         get_run_logger().info(claimed.sentence)
         return Completed(name=claimed.name, message=claimed.sentence)
-    in_order = False
     try:
         with ownership.renewed(root, claimed.lease), stop_listener.listening(root, claimed):
             state = await _guarded(root, claimed, run_id, work)
-        in_order = True
-        return state
     except Pause:
-        in_order = True
+        await _give_back(root, claimed, in_order=True)
         raise
-    finally:
-        await asyncio.to_thread(ownership.release, root.store, claimed, root.now(), in_order=in_order)
-        await deliver(root, work_item)
+    except Exception:
+        await _give_back(root, claimed, in_order=False)
+        raise
+    # A run that is told to end (TERM: its host goes down, a person cancels it) keeps its lease, as a killed one does:
+    # whoever finds it dead asks what it died of.
+    await _give_back(root, claimed, in_order=True)
+    return state
+
+
+async def _give_back(root: Services, claimed: ownership.Claimed, *, in_order: bool) -> None:
+    await asyncio.to_thread(ownership.release, root.store, claimed, root.now(), in_order=in_order)
+    await deliver(root, claimed.item.key)
+
+
+async def _hear_form(root: Services, work_item: str, run_id: str) -> None:
+    """In a resumed run: take what the person wrote before anything can keep the run out, or close what it answers."""
+    found = await root.store.aread(due.standing, work_item)
+    if found is not None and found.wait is not None and found.wait.kind.human and found.wait.flow_run_id == run_id:
+        await people.hear_form(root, found.item, found.wait)
 
 
 async def _claim(root: Services, key: str, stage: Stage, run_id: str) -> ownership.Claimed | ownership.NotNow:
@@ -83,7 +97,9 @@ async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work
         asked = error.retry_after if isinstance(error, Unavailable) else None
         return await _back_off(root, claimed, run_id, str(error) or repr(error), asked or 0)
     except (CouldNotRun, Refused, SettingsError) as error:
-        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=not root.project(item.project).self_hosting)
+        project = root.projects.get(item.project)
+        ends_deploy = project is not None and not project.self_hosting
+        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=ends_deploy)
         return Completed(name="Blocked", message=str(error))
     except Exception as error:
         await _hold(root, item, Hold.BLOCKED, f"A bug in Orch stopped its run at {item.stage}: {error!r}.")
@@ -100,10 +116,7 @@ async def _present(run: Run) -> None:
 
 
 async def _back_off(root: Services, claimed: ownership.Claimed, run_id: str, why: str, asked_s: float) -> State[None]:
-    """End, and look again later, not before `asked_s` seconds from now.
-
-    A human wait that is open stays: its run is replaced by the tick.
-    """
+    """End, and look again later, not before `asked_s` seconds from now."""
     try:
         await root.store.awrite(leaving.wait_for, root, claimed, run_id, WaitFor(WaitKind.BACK_OFF, why, None), asked_s)
     except (StaleWrite, LeaseLost) as error:
@@ -113,7 +126,6 @@ async def _back_off(root: Services, claimed: ownership.Claimed, run_id: str, why
 
 async def _passes(run: Run, work: Work) -> State[None]:
     """Work and ask until the stage is left; a person's decision starts another round."""
-    await _take_form(run)
     while True:
         run = await run.again()
         worked = await work(run)
@@ -125,18 +137,6 @@ async def _passes(run: Run, work: Work) -> State[None]:
         if await labels.lifts(run.root, run.item, worked):
             continue
         await ask_person(run, worked)
-
-
-async def _take_form(run: Run) -> None:
-    """In a resumed run: take what the person wrote before anything else can fail.
-
-    A suspension whose key has been used returns its form at once; an undecided form changes nothing.
-    """
-    wait = await run.root.store.aread(waits.open_wait, run.item.id)
-    if wait is None or not wait.kind.human or wait.flow_run_id != run.run_id or wait.stage is not run.item.stage:
-        return
-    form = await asuspend_flow_run(wait_for_input=people.FORMS[wait.kind], key=wait.key)
-    await run.root.store.awrite(people.take_form, run.item, wait, form, run.root)
 
 
 async def leave(run: Run) -> Outcome:

@@ -24,7 +24,7 @@ from pipeline.messages import Texts
 from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.outcomes import Block, WaitFor
 from pipeline.stages import Stage
-from pipeline.store import admission, crashes, drains, items, leases, reactions, waits
+from pipeline.store import admission, crashes, drains, items, leases, outbox, reactions, waits
 from pipeline.store.engine import Store
 from pipeline.store.leases import Lease, Owner
 from tasks import entrance
@@ -79,6 +79,8 @@ def _claim(
     )  # fmt: skip
     if isinstance(lease, Owner):
         return NotNow("Owned by another run", f"Run {lease.flow_run_id} works on {key} already.", lease.flow_run_id)
+    if lease.stolen_from is not None and root.went_with_its_host(lease.stolen_from.process):
+        item = crashes.forgive(session, lease.stolen_from, now, root.texts)
     if item.not_before is not None and now < item.not_before:
         leases.release(session, item.id, lease.token)
         return NotNow(
@@ -89,6 +91,7 @@ def _claim(
     if kept is not None:
         leases.release(session, item.id, lease.token)
         return _keep_out(session, root, item, kept, run_id)
+    _let_in(session, item, now)
     return _enter(session, item, lease, now, root.settings.crash_backoff_s, root.texts)
 
 
@@ -114,7 +117,16 @@ def _keep_out(session: Session, root: Services, item: WorkItem, kept: WaitFor | 
         deadline=now + timedelta(seconds=settings.person_deadline_s),
         look_again_at=now + timedelta(seconds=settings.ci_look_again_s),
     )
+    outbox.status(session, item.key, now)
     return NotNow(f"Waiting for {KEPT_OUT[kept.kind]}", kept.sentence)
+
+
+def _let_in(session: Session, item: WorkItem, now: datetime) -> None:
+    """What kept the item out is over; while it is worked on nobody is to be told that it waits."""
+    wait = waits.open_wait(session, item.id)
+    if wait is not None and wait.kind in KEPT_OUT:
+        waits.close(session, item.id, "it was let in", now)
+        outbox.status(session, item.key, now)
 
 
 KEPT_OUT = {WaitKind.DEPENDENCY: "what it depends on", WaitKind.SERIAL: "a place in its project"}

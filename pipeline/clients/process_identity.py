@@ -34,6 +34,11 @@ def alive_here(who: ProcessIdentity) -> bool | None:
     return alive(who) if who.host == socket.gethostname() else None
 
 
+def went_with_its_host(who: ProcessIdentity) -> bool:
+    """Whether this host, on which the process ran, has been started anew since: whatever ran there has died with it."""
+    return who.host == socket.gethostname() and who.boot != _boot()
+
+
 def kill_group(who: ProcessIdentity, *, grace_s: float = 5.0) -> bool:
     """End the process group that `who` leads: TERM, after `grace_s` KILL. Blocks until it is gone. Idempotent.
 

@@ -180,7 +180,7 @@ def test_a_living_run_in_the_middle_of_what_cannot_be_undone_keeps_its_item(desk
     desk.store.write(journal.start, item, "land", lease, subject="a" * 40, now=desk.clock.now)
     with pytest.raises(Refused, match="about to end its land"):
         desk.store.write(
-            control.release, desk.root.texts, item.key, "ada", desk.clock.now, alive=lambda _: True
+            control.release, desk.root.texts, item.key, "ada", desk.clock.now, lambda _: True, lambda _: False
         )  # fmt: skip
 
 

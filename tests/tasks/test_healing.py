@@ -55,12 +55,13 @@ def test_at_the_start_the_dead_are_reclaimed_at_once_and_the_living_are_left(des
     first, second = desk.item(Stage.REVIEW), desk.item(Stage.TESTING)
     for item in (first, second):
         claimed(desk.store, item, run=f"run-{item.id}", now=desk.clock.now)
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: True) == []
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: False) == [first.key, second.key]
+    lives, went, texts = lambda _: True, lambda _: False, desk.root.texts
+    assert desk.store.write(reclaim_dead, desk.clock.now, lives, went, texts) == []
+    assert desk.store.write(reclaim_dead, desk.clock.now, went, went, texts) == [first.key, second.key]
     assert [(row.payload["event"], row.payload["stage"]) for row in desk.letters] == [
         ("orch.stage.entered", "review"), ("orch.stage.entered", "testing"),
     ]  # fmt: skip
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: False) == []
+    assert desk.store.write(reclaim_dead, desk.clock.now, went, went, texts) == []
 
 
 def dies(desk: Desk, item: WorkItem) -> Standing:
@@ -131,7 +132,7 @@ async def test_only_a_living_owner_keeps_its_run_from_being_taken_for_a_zombie(d
     assert await end_zombies(desk.root, begun) == 0
     looked_again = desk.clock.now + ZOMBIE_AFTER
     suspects = {str(run.id) for run in begun}
-    confirmed = desk.store.write(suspicions.confirmed, "run", suspects, looked_again, after=ZOMBIE_AFTER)
+    confirmed = desk.store.write(suspicions.confirmed, "RUNNING run", suspects, looked_again, after=ZOMBIE_AFTER)
     assert set(confirmed) == {str(begun[1].id)}
 
 

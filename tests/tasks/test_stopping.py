@@ -379,7 +379,9 @@ async def test_a_stage_run_on_this_host_is_taken_over_at_once(desk: Desk) -> Non
         leases.claim, item.id, flow_run_id="run-1", stage=item.stage, token="t", process=me(), now=desk.clock.now,
         ttl=30, alive=desk.root.alive,
     )  # fmt: skip
-    assert (await taken(desk, item)).stolen_from == "run-1"
+    stolen_from = (await taken(desk, item)).stolen_from
+    assert stolen_from is not None
+    assert stolen_from.flow_run_id == "run-1"
 
 
 def me() -> ProcessIdentity:

@@ -38,6 +38,12 @@ def test_a_repository_without_the_default_branch_is_told_so(origin: Origin) -> N
         origin.workspace(url=str(origin.base / "empty.git")).fetch()
 
 
+def test_a_repository_whose_default_branch_was_renamed_is_told_so(origin: Origin, workspace: GitWorkspace) -> None:
+    git(origin.bare, "branch", "-m", "main", "trunk")
+    with pytest.raises(Missing, match="no branch main"):
+        workspace.fetch()
+
+
 def test_a_password_in_the_url_is_refused() -> None:
     project = Project(key="WID", plane_project=UUID(int=1), repository="team/app", test_command=("true",))
     with pytest.raises(SettingsError, match="password"):
