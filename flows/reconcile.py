@@ -18,12 +18,14 @@ from pipeline.store import counters, due, heartbeats, inbox, leases, queue, reac
 from tasks import prefect_api
 from tasks.due_items import heal_due, stop_due
 from tasks.forge_polling import poll_repository
-from tasks.inbox import identify, resolve_pending
+from tasks.inbox import identify
 from tasks.outbox import deliver
+from tasks.pending import resolve_pending
 from tasks.polling import each_project, poll_board
 from tasks.reclaiming import free_leaked_locks
 from tasks.republishing import publish_again
 from tasks.services import Services, services
+from tasks.set_asides import tell_what_is_set_aside
 from tasks.subscriptions import see_to_webhooks
 
 DEADLINE_S = 45
@@ -163,6 +165,7 @@ PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
     _signals,
     _starts,
     _overdue,
+    tell_what_is_set_aside,
     _letters,
     _deliveries,
     _polls,

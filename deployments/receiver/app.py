@@ -25,8 +25,9 @@ from pipeline.inbound.telegram import parse_telegram
 from pipeline.model import Delivery
 from pipeline.projects import Project
 from pipeline.store import heartbeats, inbox
-from tasks.inbox import Own, identify, receive, resolve_pending
+from tasks.inbox import Own, identify, receive
 from tasks.outbox import due, send
+from tasks.pending import resolve_pending
 from tasks.services import Services
 
 log = logging.getLogger("orch.receiver")

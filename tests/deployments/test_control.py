@@ -17,7 +17,7 @@ from pipeline.signals import WAKE
 from pipeline.stages import Stage
 from pipeline.store import dependencies, freezes, inbox, items, journal, leases, outbox, waits
 from pipeline.store.leases import Lease
-from tasks.inbox import resolve_pending
+from tasks.pending import resolve_pending
 from tests.pipeline.store.helpers import claimed
 from tests.support.hooks import plane_moved
 from tests.support.services import Desk, open_desk

@@ -19,8 +19,9 @@ from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAIT_ANSWERED, Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox, outbox, reactions, sightings, waits
-from tasks.inbox import Own, Received, identify, receive, resolve, resolve_pending
+from tasks.inbox import Own, Received, identify, receive, resolve
 from tasks.outbox import deliver
+from tasks.pending import resolve_pending
 from tests.support.hooks import (
     gitea_headers,
     gitea_pull_closed,
