@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from pydantic import SecretStr
 
 from deployments.connections import ensure_blocks
-from deployments.pools import AGENTS, CONTROL, wait_until_polled
+from deployments.pools import AGENTS, CONTROL, end_never_begun, wait_until_polled
 from deployments.prefect_server import (
     PrefectServer,
     auth_string,
@@ -79,7 +80,7 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
         await end_lost(owners, ours=peer.ours)
         await supervisor.start(_receiver(settings, environment))
         for pool, name in ((AGENTS, "agents"), (CONTROL, "control")):
-            await supervisor.start(_worker(pool, name, environment, wait=not terse))
+            await supervisor.start(_worker(pool, name, environment, wait=not terse, alone=peer.ours))
     return Running(peer, f"http://{settings.host}:{settings.port}", registered)
 
 
@@ -202,9 +203,17 @@ async def _answers(url: str) -> None:
                 return
 
 
-def _worker(pool: str, name: str, environment: Mapping[str, str], *, wait: bool) -> Child:
+def _worker(pool: str, name: str, environment: Mapping[str, str], *, wait: bool, alone: bool) -> Child:
+    """A worker; `alone` when no other host's may take the pool's runs, so that those it leaves Pending are nobody's."""
+
     async def ready() -> None:
         async with get_client() as client:
             await wait_until_polled(client, pool, f"orch-{name}")
 
-    return Child(name, worker_command(pool, f"orch-{name}"), environment, ready=ready if wait else None)
+    return Child(
+        name,
+        worker_command(pool, f"orch-{name}"),
+        environment,
+        ready=ready if wait else None,
+        before_restart=partial(end_never_begun, pool) if alone else None,
+    )

@@ -29,6 +29,9 @@ itself told to have crashed, and the stage is started again."""
 CONTROL_MAX = timedelta(minutes=10)
 """How long a run that works no stage and owns no item may go on: intake, wake and the tick take seconds."""
 
+PENDING_MAX = timedelta(minutes=2)
+"""How long it may take from the moment a worker has taken such a run until its process has begun."""
+
 LEAKED_AFTER = timedelta(seconds=90)
 """How long a merge lock may be held by nobody: longer than its lease, which Prefect's server ends by itself."""
 
@@ -81,7 +84,8 @@ async def end_lost_runs(tags: Iterable[str], owners: Iterable[leases.Owner], now
     ended = 0
     for tag in tags:
         for run in await prefect_api.runs_at_work(tag):
-            if run.state is None or str(run.id) in owning or now - run.state.timestamp < after:
+            most = min(after, PENDING_MAX) if run.state_type is StateType.PENDING else after
+            if run.state is None or str(run.id) in owning or now - run.state.timestamp < most:
                 continue
             log.warning("run %s goes on in Prefect alone; it is told that the run has crashed", run.id)
             await prefect_api.crashed(str(run.id), "Its process is gone.")

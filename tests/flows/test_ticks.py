@@ -17,6 +17,7 @@ from prefect.states import Cancelled, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
 from deployments.limits import ensure_merge_limit
+from deployments.pools import AGENTS, end_never_begun
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
@@ -29,7 +30,7 @@ from pipeline.store.due import Standing
 from tasks import prefect_api
 from tasks.due_items import heal_due
 from tasks.healing import heal_one, observe
-from tasks.reclaiming import CONTROL_MAX, end_lost_runs, free_leaked_locks
+from tasks.reclaiming import CONTROL_MAX, PENDING_MAX, end_lost_runs, free_leaked_locks
 from tests.support.prefect_address import talking_to
 from tests.support.services import Desk, open_desk
 
@@ -117,13 +118,21 @@ async def test_a_suspended_run_that_a_person_cancelled_holds_the_item(desk: Desk
     assert desk.again(item).hold == "blocked"
 
 
-async def run_of_control(flow: str) -> str:
+async def run_of_control(flow: str, state: State[Any] | None = None) -> str:
     """A run of a flow that works no stage, which is said to go on."""
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(f"{flow}/{flow}")
         run = await client.create_flow_run_from_deployment(deployment.id, parameters={"work_item": "SHOP-1"})
-        await client.set_flow_run_state(run.id, Running(), force=True)
+        await client.set_flow_run_state(run.id, state or Running(), force=True)
         return str(run.id)
+
+
+async def test_a_wake_that_never_began_gives_its_slot_back_sooner(desk: Desk) -> None:
+    lost, works = await run_of_control("wake", Pending()), await run_of_control("wake")
+    desk.clock.catch_up()
+    desk.clock.forward(PENDING_MAX.total_seconds())
+    assert await heal_due(desk.root) == ["1 runs of control flows were buried"]
+    assert [await state_of(run) for run in (lost, works)] == [StateType.CRASHED, StateType.RUNNING]
 
 
 async def test_a_wake_that_died_with_its_worker_gives_its_slot_back(desk: Desk) -> None:
@@ -149,6 +158,18 @@ async def test_before_its_workers_are_up_nobody_works_on_a_server_of_orchs_own(d
     assert await end_lost([], ours=False) == 0
     assert await end_lost([], ours=True) == 2
     assert [await state_of(run) for run in lost] == [StateType.CRASHED] * 2
+
+
+async def test_what_a_dead_worker_had_not_begun_gives_its_slot_back_before_the_next_worker_comes(desk: Desk) -> None:
+    never_begun, begun, waits_its_turn, elsewhere = [
+        await run_of(desk.item(stage), state)
+        for stage, state in (
+            (Stage.REVIEW, Pending()), (Stage.REVIEW, Running()), (Stage.REVIEW, None), (Stage.DEPLOY, Pending()),
+        )
+    ]  # fmt: skip
+    assert await end_never_begun(AGENTS) == 1
+    found = [await state_of(run) for run in (never_begun, begun, waits_its_turn, elsewhere)]
+    assert found == [StateType.CRASHED, StateType.RUNNING, StateType.SCHEDULED, StateType.PENDING]
 
 
 async def cannot_be_resumed(desk: Desk) -> tuple[Standing, str]:
