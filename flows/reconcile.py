@@ -25,6 +25,7 @@ from tasks.polling import each_project, poll_board
 from tasks.reclaiming import free_leaked_locks
 from tasks.republishing import publish_again
 from tasks.services import Services, services
+from tasks.set_asides import tell_what_is_set_aside
 from tasks.subscriptions import see_to_webhooks
 
 DEADLINE_S = 45
@@ -164,6 +165,7 @@ PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
     _signals,
     _starts,
     _overdue,
+    tell_what_is_set_aside,
     _letters,
     _deliveries,
     _polls,

@@ -34,6 +34,7 @@ async def heal_due(root: Services) -> list[str]:
     await root.store.awrite(due.checked, [one.wait.id for one in asked if one.wait], root.now())
     for what, number in (
         ("zombies were buried", await reclaiming.end_zombies(root, [r for runs in seen.begun.values() for r in runs])),
+        ("runs of control flows were buried", await reclaiming.end_lost_control_runs(root)),
         ("suspended runs were let go", await reclaiming.let_orphans_end(root)),
     ):
         did += [f"{number} {what}"] if number else []

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+from pipeline.errors import FromLaterVersion, UnreadableDelivery
 from pipeline.inbound.telegram import WAIT
 from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
@@ -82,14 +83,21 @@ def _receive(session: Session, root: Services, delivery: Delivery, body: str, ow
     if number is None:
         return Received(False, "Delivered before.")
     try:
-        found = _understand(session, root, number, delivery.signals, own)
+        with session.begin_nested():
+            found = _understand(session, root, number, delivery.signals, own)
     except NotYet:
         return Received(True, "Stored; to be understood once Plane and Gitea have answered.")
+    except FromLaterVersion as error:
+        return Received(True, f"Stored; {error}")
     return _finish(session, root, number, found)
 
 
 def resolve(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:
-    """Understand a stored delivery, now that states may be known; None when they still are not. Idempotent."""
+    """Understand a stored delivery, now that states may be known; None when they still are not. Idempotent.
+
+    Raises `UnreadableDelivery` for one that only a later version of Orch understands, and `FromLaterVersion` for one
+    that is about an item which only such a version does.
+    """
     try:
         return root.store.write(_resolve, root, pending, own)
     except NotYet:
@@ -99,7 +107,7 @@ def resolve(root: Services, pending: inbox.PendingDelivery, own: Own) -> Receive
 
 
 def _resolve(session: Session, root: Services, pending: inbox.PendingDelivery, own: Own) -> Received:
-    found = _understand(session, root, pending.id, [_inbound(entry) for entry in pending.inbound], own)
+    found = _understand(session, root, pending.id, [as_inbound(entry) for entry in pending.inbound], own)
     return _finish(session, root, pending.id, found)
 
 
@@ -250,7 +258,7 @@ def _shown_by_us(session: Session, key: str | None) -> set[Status]:
 
 
 def project_of(root: Services, ref: str) -> Project | None:
-    """The project that the tracker or the forge calls `ref`."""
+    """The project of the registry that a sender names by its id in the tracker, or by its repository."""
     return root.projects.of_tracker(ref) or root.projects.of_repository(ref)
 
 
@@ -288,18 +296,24 @@ def _only_in_development(session: Session, project: Project, commit: str) -> str
     return found[0] if len(found) == 1 else None
 
 
-def _inbound(entry: Mapping[str, Any]) -> InboundSignal:
-    state = entry.get("state")
-    signal = entry.get("signal")
-    return InboundSignal(
-        project_ref=entry["project_ref"],
-        item_ref=entry["item_ref"],
-        signal=Signal(signal) if signal else None,
-        state=StateChange(**state) if state else None,
-        actor=entry["actor"],
-        actor_id=entry["actor_id"],
-        payload=entry["payload"],
-    )
+def as_inbound(entry: Mapping[str, Any]) -> InboundSignal:
+    """What is stored of a delivery, as it was understood. Raises `UnreadableDelivery` for what another version stored."""
+    try:
+        state, signal = entry.get("state"), entry.get("signal")
+        return InboundSignal(
+            project_ref=entry["project_ref"],
+            item_ref=entry["item_ref"],
+            signal=Signal(signal) if signal else None,
+            state=StateChange(**state) if state else None,
+            actor=entry["actor"],
+            actor_id=entry["actor_id"],
+            payload=entry["payload"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableDelivery(
+            f"Another version of Orch has stored it, and this one does not understand it: {error!r}. It waits for that "
+            "version."
+        ) from error
 
 
 async def identify(root: Services) -> Own:

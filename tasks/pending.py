@@ -1,4 +1,4 @@
-"""Deliveries that nobody could understand yet: what they need is asked of the tracker, and then they are resolved."""
+"""Deliveries that were stored and not understood: tried again until they are, one by one, whatever the others do."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,10 @@ from typing import Any
 
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.store import inbox
-from tasks.inbox import Own, Received, project_of, resolve
+from tasks.inbox import Own, Received, as_inbound, project_of, resolve
 from tasks.services import Services
 
-log = logging.getLogger("orch.inbox")
+log = logging.getLogger("orch.pending")
 
 UNKNOWN = "unknown to Orch"
 """Stands for the project of a card that none of the registry's projects has."""
@@ -30,13 +30,25 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
     while page := await root.store.aread(inbox.pending, after=after):
         after = page[-1].id
         for stored in page:
-            moved += await _try_pending(root, stored, own, failed)
+            try:
+                moved += await _try_pending(root, stored, own, failed)
+            except OrchError as error:
+                await _set_aside(root, stored, str(error))
+            except Exception as error:  # one delivery's trouble is said, and the others are looked at
+                log.exception("delivery %s could not be looked at", stored.id)
+                await _set_aside(root, stored, f"A bug in Orch keeps it from being understood: {error!r}.")
     return tuple(moved)
+
+
+async def _set_aside(root: Services, stored: inbox.PendingDelivery, why: str) -> None:
+    """Leave a delivery pending and say why: once in the log, and in `orch deliveries --failed` for as long as it lasts."""
+    if await root.store.awrite(inbox.noted, stored.id, why):
+        log.warning("delivery %s is set aside: %s", stored.id, why)
 
 
 async def _try_pending(root: Services, stored: inbox.PendingDelivery, own: Own, failed: set[str]) -> tuple[str, ...]:
     """Resolve one delivery if that can be done; projects that could not be asked are added to `failed`."""
-    pending, refs = stored, {entry["project_ref"] for entry in stored.inbound}
+    pending, refs = stored, {as_inbound(entry).project_ref for entry in stored.inbound}
     try:
         hopeless = ""
         if not refs & failed:

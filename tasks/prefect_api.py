@@ -30,6 +30,7 @@ from pipeline.signals import stage_resource
 from pipeline.stages import Stage
 
 STAGE_TAG = "orch-stage"
+CONTROL_TAG = "orch-control"
 EVENT_TIMEOUT_S = 10
 
 PAGE = 200
@@ -168,6 +169,12 @@ async def begun_stage_runs() -> tuple[list[FlowRun], bool]:
     return await _listed(BEGUN, pages=CROWD)
 
 
+async def runs_at_work(tag: str) -> list[FlowRun]:
+    """Runs with this tag that are pending or running: not more than a page, for the pools let only a few run at once."""
+    async with get_client() as client:
+        return await _page(client, [StateType.PENDING, StateType.RUNNING], offset=0, tag=tag)
+
+
 async def suspended_stage_runs(page: int) -> list[FlowRun]:
     """One page of the suspended stage runs, in the order of their ids; empty behind the last."""
     async with get_client() as client:
@@ -185,10 +192,10 @@ async def _listed(wanted: list[StateType], *, pages: int | None) -> tuple[list[F
     return found, True
 
 
-async def _page(client: PrefectClient, wanted: list[StateType], *, offset: int) -> list[FlowRun]:
+async def _page(client: PrefectClient, wanted: list[StateType], *, offset: int, tag: str = STAGE_TAG) -> list[FlowRun]:
     return await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[STAGE_TAG]),
+            tags=FlowRunFilterTags(all_=[tag]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=wanted)),
         ),
         sort=FlowRunSort.ID_DESC,

@@ -12,6 +12,7 @@ from pipeline.errors import StaleWrite
 from pipeline.model import Hold, WorkItem
 from pipeline.stages import Role, Stage, Status, allowed
 from pipeline.store import dependencies, leases, places, transitions
+from pipeline.store.known import STATUSES, as_known, known_item
 from pipeline.store.tables import TicketRow, WaitRow, WorkItemRow
 
 ENDED = (Stage.DONE.value, Stage.CANCELLED.value)
@@ -33,7 +34,7 @@ class NewItem:
 
 
 def snapshot(row: WorkItemRow) -> WorkItem:
-    """A row as the rest of Orch sees it."""
+    """A row as the rest of Orch sees it. Raises `FromLaterVersion`."""
     assert row.id is not None  # noqa: S101  rows are read, not new
     return WorkItem(
         id=row.id,
@@ -42,7 +43,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         tracker_id=row.tracker_id,
         title=row.title,
         branch=row.branch,
-        stage=Stage(row.stage),
+        stage=as_known(Stage, row.stage, f"The stage of {row.key}"),
         version=row.version,
         attempts=dict(row.attempts),
         visits=dict(row.visits),
@@ -51,7 +52,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         priority=row.priority,
         failures=row.failures,
         not_before=row.not_before,
-        hold=Hold(row.hold) if row.hold else None,
+        hold=as_known(Hold, row.hold, f"The hold of {row.key}") if row.hold else None,
         hold_reason=row.hold_reason,
         held_at=row.held_at,
         feedback=row.feedback,
@@ -65,7 +66,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         landed=row.landed,
         deployed=row.deployed,
         monitor_until=row.monitor_until,
-        shown=Status(row.shown) if row.shown else None,
+        shown=Status(row.shown) if row.shown in STATUSES else None,  # it is shown anew where it cannot be told
         cancel_requested_at=row.cancel_requested_at,
         cancelled_at=row.cancelled_at,
     )
@@ -128,16 +129,16 @@ def by_commit(session: Session, project: str, commit: str) -> WorkItem | None:
 
 
 def live(session: Session) -> list[WorkItem]:
-    """Every item that is neither done nor cancelled, oldest first."""
+    """Every item that is neither done nor cancelled, nor set aside, oldest first."""
     rows = session.exec(
-        select(WorkItemRow).where(col(WorkItemRow.stage).not_in(ENDED)).order_by(col(WorkItemRow.id))
+        select(WorkItemRow).where(col(WorkItemRow.stage).not_in(ENDED), known_item()).order_by(col(WorkItemRow.id))
     ).all()
     return [snapshot(row) for row in rows]
 
 
 def all_items(session: Session, *, limit: int = 200) -> list[WorkItem]:
-    """The latest `limit` items, newest first."""
-    rows = session.exec(select(WorkItemRow).order_by(col(WorkItemRow.id).desc()).limit(limit)).all()
+    """The latest `limit` items that are not set aside, newest first."""
+    rows = session.exec(select(WorkItemRow).where(known_item()).order_by(col(WorkItemRow.id).desc()).limit(limit)).all()
     return [snapshot(row) for row in rows]
 
 

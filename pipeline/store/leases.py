@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 from pipeline.errors import LeaseLost
 from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.stages import Stage
+from pipeline.store.known import as_known, one_of
 from pipeline.store.tables import LeaseRow, WorkItemRow
 
 STUCK = timedelta(minutes=5)
@@ -54,8 +55,9 @@ def owner(session: Session, item_id: int) -> Owner | None:
 
 
 def owners(session: Session) -> list[Owner]:
-    """All lease rows."""
-    return [_owner(row) for row in session.exec(select(LeaseRow).order_by(col(LeaseRow.item_id))).all()]
+    """All lease rows, of stages that this version knows."""
+    query = select(LeaseRow).where(one_of(LeaseRow.stage, Stage)).order_by(col(LeaseRow.item_id))
+    return [_owner(row) for row in session.exec(query).all()]
 
 
 def lives(holder: Owner, now: datetime, alive: Alive) -> bool:
@@ -154,7 +156,7 @@ def _owner(row: LeaseRow) -> Owner:
         item_id=row.item_id,
         token=row.token,
         flow_run_id=row.flow_run_id,
-        stage=Stage(row.stage),
+        stage=as_known(Stage, row.stage, f"The stage of run {row.flow_run_id}, which owns an item,"),
         process=ProcessIdentity(row.host, row.boot, row.pid, row.process_started),
         expires_at=row.expires_at,
         since=row.acquired_at,

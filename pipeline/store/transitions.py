@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from pipeline.stages import Stage
+from pipeline.store.known import STAGES
 from pipeline.store.tables import TransitionRow, WorkItemRow
 
 
@@ -23,11 +24,12 @@ class Transition:
 
 
 def history(session: Session, item_id: int) -> list[Transition]:
-    """All transitions of an item, in order."""
+    """All transitions of an item between stages that this version knows, in order."""
     rows = session.exec(
         select(TransitionRow).where(TransitionRow.item_id == item_id).order_by(col(TransitionRow.id))
     ).all()
-    return [_transition(row, before) for row, before in zip(rows, [None, *rows], strict=False)]
+    pairs = zip(rows, [None, *rows], strict=False)
+    return [_transition(row, before) for row, before in pairs if {row.from_stage, row.to_stage} <= STAGES]
 
 
 def _transition(row: TransitionRow, before: TransitionRow | None) -> Transition:

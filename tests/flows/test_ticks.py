@@ -1,6 +1,7 @@
 """What a tick does about items, asked of a real Prefect server: a handful of calls, however many items there are."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,9 +17,11 @@ from prefect.states import Cancelled, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
 from deployments.limits import ensure_merge_limit
+from deployments.pools import AGENTS, end_never_begun
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
+from deployments.stack import end_lost
 from pipeline.clients.process_identity import alive, identity
 from pipeline.model import Choice, Decision, Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.stages import Stage
@@ -27,7 +30,7 @@ from pipeline.store.due import Standing
 from tasks import prefect_api
 from tasks.due_items import heal_due
 from tasks.healing import heal_one, observe
-from tasks.reclaiming import free_leaked_locks
+from tasks.reclaiming import CONTROL_MAX, PENDING_MAX, end_lost_runs, free_leaked_locks
 from tests.support.prefect_address import talking_to
 from tests.support.services import Desk, open_desk
 
@@ -87,7 +90,7 @@ async def test_the_number_of_calls_does_not_depend_on_the_number_of_items(desk: 
         with counted_requests({}) as requests:
             assert await heal_due(desk.root) == []
         numbers.append(requests["other"])
-    assert numbers[0] == numbers[1] <= 6  # three questions, each after a look at the server's version
+    assert numbers[0] == numbers[1] <= 8  # four questions, each after a look at the server's version
 
 
 async def test_an_abandoned_item_is_started_once(desk: Desk) -> None:
@@ -113,6 +116,60 @@ async def test_a_suspended_run_that_a_person_cancelled_holds_the_item(desk: Desk
     desk.asks(item, WaitKind.APPROVAL, run=await run_of(item, Cancelled()))
     assert await heal_due(desk.root) == [f"{item.key}: its waiting run was cancelled in Prefect"]
     assert desk.again(item).hold == "blocked"
+
+
+async def run_of_control(flow: str, state: State[Any] | None = None) -> str:
+    """A run of a flow that works no stage, which is said to go on."""
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name(f"{flow}/{flow}")
+        run = await client.create_flow_run_from_deployment(deployment.id, parameters={"work_item": "SHOP-1"})
+        await client.set_flow_run_state(run.id, state or Running(), force=True)
+        return str(run.id)
+
+
+async def test_a_wake_that_never_began_gives_its_slot_back_sooner(desk: Desk) -> None:
+    lost, works = await run_of_control("wake", Pending()), await run_of_control("wake")
+    desk.clock.catch_up()
+    desk.clock.forward(PENDING_MAX.total_seconds())
+    assert await heal_due(desk.root) == ["1 runs of control flows were buried"]
+    assert [await state_of(run) for run in (lost, works)] == [StateType.CRASHED, StateType.RUNNING]
+
+
+async def test_a_wake_that_died_with_its_worker_gives_its_slot_back(desk: Desk) -> None:
+    """Four of them, and the pool would start nothing any more, the tick that heals included."""
+    lost = await run_of_control("wake")
+    assert await heal_due(desk.root) == []
+    desk.clock.forward(2 * CONTROL_MAX.total_seconds())
+    assert await heal_due(desk.root) == ["1 runs of control flows were buried"]
+    assert await state_of(lost) is StateType.CRASHED
+
+
+async def test_a_stop_that_owns_its_item_may_take_longer(desk: Desk) -> None:
+    stops = await run_of_control("stop")
+    owned(desk, desk.item(), identity(os.getpid()), stops)
+    desk.clock.forward(2 * CONTROL_MAX.total_seconds())
+    owners = desk.store.read(leases.owners)
+    assert await end_lost_runs([prefect_api.CONTROL_TAG], owners, desk.clock.now, after=CONTROL_MAX) == 0
+    assert await state_of(stops) is StateType.RUNNING
+
+
+async def test_before_its_workers_are_up_nobody_works_on_a_server_of_orchs_own(desk: Desk) -> None:
+    lost = [await run_of_control("wake"), await run_of(desk.item(Stage.DEPLOY), Running())]
+    assert await end_lost([], ours=False) == 0
+    assert await end_lost([], ours=True) == 2
+    assert [await state_of(run) for run in lost] == [StateType.CRASHED] * 2
+
+
+async def test_what_a_dead_worker_had_not_begun_gives_its_slot_back_before_the_next_worker_comes(desk: Desk) -> None:
+    never_begun, begun, waits_its_turn, elsewhere = [
+        await run_of(desk.item(stage), state)
+        for stage, state in (
+            (Stage.REVIEW, Pending()), (Stage.REVIEW, Running()), (Stage.REVIEW, None), (Stage.DEPLOY, Pending()),
+        )
+    ]  # fmt: skip
+    assert await end_never_begun(AGENTS) == 1
+    found = [await state_of(run) for run in (never_begun, begun, waits_its_turn, elsewhere)]
+    assert found == [StateType.CRASHED, StateType.RUNNING, StateType.SCHEDULED, StateType.PENDING]
 
 
 async def cannot_be_resumed(desk: Desk) -> tuple[Standing, str]:
