@@ -9,7 +9,7 @@ from pipeline.errors import Refused
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.signals import WAIT_ANSWERED
 from pipeline.stages import Role, Stage
-from pipeline.store import items, waits
+from pipeline.store import items, transitions, waits
 from tests.pipeline.store.helpers import claimed
 from tests.support.services import Desk
 
@@ -75,7 +75,7 @@ def test_retry_of_an_escalated_item_gives_its_role_all_attempts_again(desk: Desk
     after = desk.again(item)
     assert (after.stage, after.hold, after.visit) == (Stage.DEVELOPMENT, None, item.visit + 1)
     assert (after.attempts_of(Role.DEVELOPER), after.attempts_of(Role.ANALYST)) == (0, 1)
-    last = desk.store.read(items.history, item.id)[-1]
+    last = desk.store.read(transitions.history, item.id)[-1]
     assert (last.actor, last.reason) == ("cli:ada", "retried by a person")
     assert [row.payload.get("stage") for row in desk.letters if row.kind == "event"] == ["development"]
 

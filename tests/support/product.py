@@ -31,7 +31,7 @@ from deployments.stack import as_environment, base_environment
 from pipeline.model import Wait, WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import Stage
-from pipeline.store import items, waits
+from pipeline.store import items, transitions, waits
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
 from tasks.services import BLOCK
@@ -109,7 +109,7 @@ class Product:
         """The stages it has entered, in order."""
         item = self.item(key)
         assert item is not None
-        return [str(t.to_stage) for t in self.store.read(items.history, item.id)]
+        return [str(t.to_stage) for t in self.store.read(transitions.history, item.id)]
 
     def until(self, seen: Callable[[], Any], *, within_s: float = 150, what: str = "") -> Any:
         """Wait until `seen` gives something true, and give that."""
