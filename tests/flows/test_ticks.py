@@ -13,7 +13,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.input.run_input import keyset_from_paused_state
-from prefect.states import Cancelled, Pending, Running, Suspended
+from prefect.states import Cancelled, Cancelling, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
 from deployments.limits import ensure_merge_limit
@@ -217,6 +217,63 @@ async def test_a_run_that_somebody_else_resumed_meanwhile_goes_on(desk: Desk) ->
     assert await heal_one(desk.root, found, seen) is None
     assert (await state_of(run), desk.wait_of(found.item)) == (StateType.RUNNING, found.wait)
     assert len(await runs(found.item)) == 1
+
+
+async def cancel(run_id: str) -> None:
+    """What a person's click on Cancel asks of the server, of a run that nobody has begun."""
+    async with get_client() as client:
+        await client.set_flow_run_state(run_id, Cancelling())  # type: ignore[arg-type]  # takes text as well
+
+
+async def test_a_scheduled_run_that_a_person_cancelled_holds_the_item_until_somebody_lets_it_go_on(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    await cancel(await run_of(item))
+    desk.clock.forward(21)
+    assert await heal_due(desk.root) == [f"{item.key}: its run was cancelled in Prefect"]
+    assert (desk.again(item).hold, desk.again(item).hold_reason) == (Hold.BLOCKED, "Its run was cancelled in Prefect.")
+    desk.store.write(items.unhold, item.id, reset=None)
+    assert await heal_due(desk.root) == [f"{item.key}: started review again: no run was on its way"]
+
+
+async def test_so_does_one_that_was_to_look_again_at_a_machine(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY)
+    desk.store.write(
+        waits.begin, item, WaitKind.MONITOR, key="m", sentence="watched", now=desk.clock.now,
+        look_again_at=desk.clock.now,
+    )  # fmt: skip
+    await cancel(await run_of(item))
+    assert await heal_due(desk.root) == [f"{item.key}: its run was cancelled in Prefect"]
+
+
+async def test_a_cancelled_run_is_no_matter_while_another_is_on_its_way(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    await cancel(await run_of(item))
+    await run_of(item)
+    desk.clock.forward(21)
+    assert await heal_due(desk.root) == []
+
+
+async def test_a_run_that_was_cancelled_at_an_earlier_stage_or_by_orch_holds_nothing(desk: Desk) -> None:
+    item, other = desk.item(Stage.REVIEW), desk.item(Stage.REVIEW)
+    await cancel(await run_of(item))
+    await prefect_api.cancel(await run_of(other), "It could not be resumed.")
+    desk.clock.forward(60)
+    desk.move(item, Stage.TESTING)
+    desk.clock.forward(21)
+    assert sorted(await heal_due(desk.root)) == [
+        f"{item.key}: started testing again: no run was on its way",
+        f"{other.key}: started review again: no run was on its way",
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 4])
+async def test_what_people_have_cancelled_is_asked_once_however_many_items_are_due(desk: Desk, number: int) -> None:
+    for item in [desk.item(Stage.REVIEW) for _ in range(number)]:
+        await cancel(await run_of(item))
+    desk.clock.forward(60)
+    with counted_requests({}) as requests:
+        assert len(await heal_due(desk.root)) == number
+    assert requests["other"] <= 8  # at most four questions, each after a look at the server's version
 
 
 async def test_a_suspended_run_of_nobody_is_let_go(desk: Desk) -> None:
