@@ -71,7 +71,7 @@ class Stand:
             rollback_facts={"ORCH_EXPECTED_REVISION": OLD},
             cwd=self.base,
             probe_timeout_s=5,
-            probe_every_s=0.1,
+            probe_every_s=0.02,
             **given | changes,
         )
 
