@@ -8,6 +8,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Without its compiled files every process that is started, a flow run for instance, compiles all of Orch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-long chaos bench-tick check lint docs clean
 
 demo: $(VENV)/.installed
