@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.errors import OrchError, Refused, Unavailable
@@ -18,20 +18,33 @@ UNKNOWN = "unknown to Orch"
 """Stands for the project of a card that none of the registry's projects has."""
 
 
+ASK_S = 12
+"""How long may be asked about one delivery."""
+
+
+@dataclass
+class _Asked:
+    """What asking has come to: projects that could not be asked, and whether Plane is silent."""
+
+    failed: set[str] = field(default_factory=set)
+    silent: bool = False
+
+
 async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
     """Ask for the states that stored deliveries need and resolve them; the keys of the items that moved.
 
     A project whose states cannot be read leaves its deliveries pending, whatever the reason, and does not touch the
-    others'. Only a state that a list read just now does not have is given up.
+    others'. Only a state that a list read just now does not have is given up. Once Plane has not answered in time it is
+    not asked again: what needs no answer is resolved all the same.
     """
     moved: list[str] = []
-    failed: set[str] = set()
+    asked = _Asked()
     after = 0
     while page := await root.store.aread(inbox.pending, after=after):
         after = page[-1].id
         for stored in page:
             try:
-                moved += await _try_pending(root, stored, own, failed)
+                moved += await _try_pending(root, stored, own, asked)
             except OrchError as error:
                 await _set_aside(root, stored, str(error))
             except Exception as error:  # one delivery's trouble is said, and the others are looked at
@@ -46,18 +59,21 @@ async def _set_aside(root: Services, stored: inbox.PendingDelivery, why: str) ->
         log.warning("delivery %s is set aside: %s", stored.id, why)
 
 
-async def _try_pending(root: Services, stored: inbox.PendingDelivery, own: Own, failed: set[str]) -> tuple[str, ...]:
-    """Resolve one delivery if that can be done; projects that could not be asked are added to `failed`."""
+async def _try_pending(root: Services, stored: inbox.PendingDelivery, own: Own, asked: _Asked) -> tuple[str, ...]:
+    """Resolve one delivery if that can be done; projects that could not be asked are noted in `asked`."""
     pending, refs = stored, {as_inbound(entry).project_ref for entry in stored.inbound}
+    hopeless = ""
     try:
-        hopeless = ""
-        if not refs & failed:
-            pending = await _completed(root, stored)
-            hopeless = await _learn(root, pending)
+        if not asked.silent and not refs & asked.failed:
+            async with asyncio.timeout(ASK_S):
+                pending = await _completed(root, stored)
+                hopeless = await _learn(root, pending)
+    except TimeoutError:
+        log.info("delivery %s stays pending: Plane has not answered within %s s", pending.id, ASK_S)
+        asked.silent = True
     except OrchError as error:
         log.info("delivery %s stays pending: %s", pending.id, error)
-        failed |= refs
-        hopeless = ""
+        asked.failed |= refs
     if hopeless:
         log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
         await root.store.awrite(inbox.resolved, pending.id, f"{inbox.GIVEN_UP}{hopeless}", root.now())
