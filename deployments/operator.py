@@ -14,7 +14,7 @@ from pipeline.model import Hold, WorkItem
 from pipeline.settings import Settings
 from pipeline.signals import Signal
 from pipeline.stages import ROWS
-from pipeline.store import inbox, items, leases, outbox, reactions, waits
+from pipeline.store import inbox, items, leases, outbox, reactions, set_aside, waits
 from pipeline.store.engine import Store
 from pipeline.store.schema import check
 from pipeline.store.tables import WorkItemRow
@@ -40,6 +40,15 @@ def overview(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _overview(session: Session) -> list[dict[str, Any]]:
+    return [*map(_aside, set_aside.items(session)), *_understood(session)]
+
+
+def _aside(item: set_aside.AsideItem) -> dict[str, Any]:
+    told = {"key": item.key, "title": item.title, "stage": item.stage, "visit": 0, "since": item.since.isoformat()}
+    return {**told, "hold": None, "landed": None, "why": item.why}
+
+
+def _understood(session: Session) -> list[dict[str, Any]]:
     return [
         {
             "key": item.key,

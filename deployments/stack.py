@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from pydantic import SecretStr
 
 from deployments.connections import ensure_blocks
-from deployments.pools import AGENTS, CONTROL, wait_until_polled
+from deployments.pools import AGENTS, CONTROL, end_never_begun, wait_until_polled
 from deployments.prefect_server import (
     PrefectServer,
     auth_string,
@@ -29,8 +30,9 @@ from deployments.prefect_server import (
 )
 from deployments.processes import Child, Supervisor
 from deployments.registration import Registered, register
-from pipeline.clients.process import alive_here
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.errors import SettingsError
+from pipeline.messages import Texts
 from pipeline.settings import Settings
 from pipeline.store import leases
 from pipeline.store.engine import Store
@@ -67,7 +69,8 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
     require_free_port(settings.port, "ORCH_PORT")
     store = Store(settings.store_url)
     migrate(store)
-    store.write(reclaim_dead, datetime.now(UTC), alive_here)  # whoever died with the last `orch up` goes on at once
+    # whoever died with the last `orch up` goes on at once
+    store.write(reclaim_dead, datetime.now(UTC), alive_here, went_with_its_host, Texts(settings.language))
     owners = store.read(leases.owners)
     store.dispose()
     peer = await _prefect(supervisor, settings, prefect_port)
@@ -77,8 +80,20 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
         await end_lost(owners, ours=peer.ours)
         await supervisor.start(_receiver(settings, environment))
         for pool, name in ((AGENTS, "agents"), (CONTROL, "control")):
-            await supervisor.start(_worker(pool, name, environment, wait=not terse))
+            await supervisor.start(_worker(pool, name, environment, wait=not terse, alone=peer.ours))
     return Running(peer, f"http://{settings.host}:{settings.port}", registered)
+
+
+def free_what_was_stopped(settings: Settings) -> list[str]:
+    """Free the items whose runs have ended with an Orch that was told to: that is no failure of theirs. Their keys.
+
+    For the end of `orch up`, when all of its processes are gone; the next one starts the stages.
+    """
+    store = Store(settings.store_url)
+    try:
+        return store.write(reclaim_dead, datetime.now(UTC), alive_here, lambda _: True, Texts(settings.language))
+    finally:
+        store.dispose()
 
 
 async def end_lost(owners: Sequence[leases.Owner], *, ours: bool) -> int:
@@ -188,9 +203,17 @@ async def _answers(url: str) -> None:
                 return
 
 
-def _worker(pool: str, name: str, environment: Mapping[str, str], *, wait: bool) -> Child:
+def _worker(pool: str, name: str, environment: Mapping[str, str], *, wait: bool, alone: bool) -> Child:
+    """A worker; `alone` when no other host's may take the pool's runs, so that those it leaves Pending are nobody's."""
+
     async def ready() -> None:
         async with get_client() as client:
             await wait_until_polled(client, pool, f"orch-{name}")
 
-    return Child(name, worker_command(pool, f"orch-{name}"), environment, ready=ready if wait else None)
+    return Child(
+        name,
+        worker_command(pool, f"orch-{name}"),
+        environment,
+        ready=ready if wait else None,
+        before_restart=partial(end_never_begun, pool) if alone else None,
+    )

@@ -18,19 +18,21 @@ from pipeline.store import counters, due, heartbeats, inbox, leases, queue, reac
 from tasks import prefect_api
 from tasks.due_items import heal_due, stop_due
 from tasks.forge_polling import poll_repository
-from tasks.inbox import identify, resolve_pending
+from tasks.inbox import identify
 from tasks.outbox import deliver
+from tasks.pending import resolve_pending
 from tasks.polling import each_project, poll_board
 from tasks.reclaiming import free_leaked_locks
 from tasks.republishing import publish_again
 from tasks.services import Services, services
+from tasks.set_asides import tell_what_is_set_aside
 from tasks.subscriptions import see_to_webhooks
 
 DEADLINE_S = 45
 """A tick that takes longer is killed: the next one is due, and a peer that hangs must not stop the healing."""
 
 PART_S = 20
-"""How long one part of a tick may take; a neighbour that hangs does not keep the others from their turn."""
+"""How long one part of a tick may take. The parts go side by side: even when all hang, the tick ends before its deadline."""
 
 HEARTBEAT = "reconcile"
 
@@ -61,11 +63,12 @@ def _done(session: Session, now: datetime) -> None:
 
 
 async def tick(root: Services) -> list[str]:
-    """Everything that is due now; a sentence for each thing that was done."""
-    did: list[str] = []
-    for part in PARTS:
-        did += await _tried(root, part)
-    return did
+    """Everything that is due now; a sentence for each thing that was done.
+
+    The parts go side by side, so that one that waits for a slow neighbour takes nobody's turn: one after the other the
+    same first ones could use up the time of every tick.
+    """
+    return [sentence for did in await asyncio.gather(*(_tried(root, part) for part in PARTS)) for sentence in did]
 
 
 async def _tried(root: Services, part: Callable[[Services], Awaitable[list[str]]]) -> list[str]:
@@ -73,8 +76,9 @@ async def _tried(root: Services, part: Callable[[Services], Awaitable[list[str]]
         async with asyncio.timeout(PART_S):
             return await part(root)
     except (OrchError, TimeoutError) as error:
-        logging.getLogger("orch.reconcile").warning("%s: %s", part.__name__.strip("_"), error)
-        return [f"{part.__name__.strip('_')} failed: {error}"]
+        why = str(error) or f"it took longer than {PART_S} s"
+        logging.getLogger("orch.reconcile").warning("%s: %s", part.__name__.strip("_"), why)
+        return [f"{part.__name__.strip('_')} failed: {why}"]
     except Exception as error:  # one part's bug must not stop the others; it is said in the run's message
         logging.getLogger("orch.reconcile").exception("%s", part.__name__)
         return [f"{part.__name__.strip('_')} failed: {error!r}"]
@@ -163,6 +167,7 @@ PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
     _signals,
     _starts,
     _overdue,
+    tell_what_is_set_aside,
     _letters,
     _deliveries,
     _polls,
@@ -170,4 +175,4 @@ PARTS: tuple[Callable[[Services], Awaitable[list[str]]], ...] = (
     _locks,
     _retention,
 )
-"""What a tick does, in this order: healing waits for no outside system but Prefect."""
+"""What a tick does, side by side. Healing waits for no outside system but Prefect."""

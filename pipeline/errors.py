@@ -6,6 +6,7 @@ OrchError                    every one of ours; its text says what happened, to 
 ├── BadSignature             an inbound webhook is unsigned or wrongly signed
 ├── CouldNotRun              a check or a step could not be carried out; says nothing about the item's work
 │   ├── UnreadableDiff       a diff cannot be judged (`pipeline.integrity`)
+│   ├── FromLaterVersion     a row of the database has a value that only a later version of Orch knows
 │   └── Unavailable          an outside system did not answer usefully; the same call may succeed later
 ├── Refused                  an outside system understood the call and said no; repeating it is pointless
 │   └── Missing              ... because the thing named does not exist
@@ -33,6 +34,10 @@ class BadSignature(OrchError):
 
 class CouldNotRun(OrchError):
     """A check or step could not be carried out (program missing, stand unreachable). Costs the item no attempt."""
+
+
+class FromLaterVersion(CouldNotRun):
+    """What is stored has a value that this version does not know. The row is left alone, and so is its item."""
 
 
 class Unavailable(CouldNotRun):

@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from pipeline import budgets
 from pipeline.clients.agent_stream import usage_so_far
-from pipeline.clients.process import kill_group
+from pipeline.clients.process_identity import kill_group
 from pipeline.errors import StaleWrite
 from pipeline.messages import Markup, lines, link
 from pipeline.model import (
@@ -25,12 +25,12 @@ from pipeline.model import (
     WorkItem,
 )
 from pipeline.outcomes import Ask
-from pipeline.ports import Workspace
 from pipeline.projects import Project
 from pipeline.prompts import PromptFacts, override_of, render
 from pipeline.stages import ROWS, Role
 from pipeline.store import evidence, outbox, reactions, waits
 from pipeline.store.evidence import AgentRun
+from pipeline.workspace import Workspace
 from tasks import links
 from tasks.branch import log_file
 from tasks.services import Services

@@ -20,6 +20,7 @@ FRESH = timedelta(seconds=90)
 ASK_S = 5
 """How long Plane may take to say where one card stands."""
 
+NO_ANSWER = f"the state of its card cannot be told: Plane has not answered within {ASK_S} s"
 
 READS = 20
 """Cards that one tick reads by themselves, at most; an item more is left alone until the next."""
@@ -27,11 +28,15 @@ READS = 20
 
 @dataclass
 class Guard:
-    """One tick's guard: a project whose cards cannot be read is asked once, and cards are read a few at a time."""
+    """One tick's guard: a project whose cards cannot be read is asked once, and cards are read a few at a time.
+
+    Once Plane has not answered in time, it is not asked again at all.
+    """
 
     root: Services
     unreadable: dict[str, str] = field(default_factory=dict)
     reads: int = 0
+    silent: bool = False
 
     async def __call__(self, item: WorkItem) -> str | None:
         """Why the item is to be left alone; None when it is not.
@@ -51,13 +56,18 @@ class Guard:
     async def _why(self, item: WorkItem) -> str | None:
         if (known := self.unreadable.get(item.project)) is not None:
             return known
+        if self.silent:
+            return NO_ANSWER
         try:
             async with asyncio.timeout(ASK_S):
                 status = await self._status(item)
         except Missing as error:
             await self.root.store.awrite(_tell_that_it_is_gone, self.root, item, str(error))
             return f"its card is gone: {error}"
-        except (OrchError, TimeoutError, KeyError) as error:
+        except TimeoutError:
+            self.silent = True
+            return NO_ANSWER
+        except (OrchError, KeyError) as error:
             self.unreadable[item.project] = f"the state of its card cannot be told: {error!r}"
             return self.unreadable[item.project]
         if status in LEFT_ALONE and status is not item.shown:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -11,11 +11,12 @@ from sqlmodel import Session
 from pipeline import decide
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
-from pipeline.model import Answer, Hold, Wait, WaitKind, WorkItem
+from pipeline.model import Answer, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, freezes, inbox, leases, queue, reactions, waits
 from pipeline.store.due import Standing
-from tasks import entrance, gates, people, prefect_api, reviews
+from tasks import cancels, entrance, gates, people, prefect_api, reviews
+from tasks.cancels import Cancels
 from tasks.ownership import end_process
 from tasks.services import Services
 
@@ -26,6 +27,9 @@ CANNOT_BE_RESUMED = timedelta(seconds=10)
 
 PENDING_GRACE = timedelta(seconds=60)
 """How long a run may be Pending or Running without owning its item before it is believed to be dead."""
+
+
+CANCELLED, NONE_CAME = "its run was cancelled in Prefect", "no run was on its way"
 
 
 async def drain(root: Services, key: str) -> list[str]:
@@ -57,11 +61,15 @@ async def heal(root: Services, key: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What Prefect says, asked once for all items: runs that begin or go on, and the runs that items name, by id."""
+    """What Prefect says, asked once for all items: runs that begin or go on, and the runs that items name, by id.
+
+    What people have cancelled is asked for only when something would be started.
+    """
 
     begun: Mapping[str, Sequence[FlowRun]]
     named: Mapping[str, FlowRun]
     crowded: bool = False
+    cancels: Cancels = field(default_factory=Cancels)
 
 
 async def observe(found: Iterable[Standing]) -> Observed:
@@ -125,14 +133,16 @@ async def _bury(
     what it is held for stays.
     """
     run = seen.named.get(owner.flow_run_id)
-    cancelled = run is not None and run.state_type in (StateType.CANCELLED, StateType.CANCELLING)
-    if cancelled and decide.held_because(item) is None:
-        await root.store.awrite(_cancelled_by_hand, item, owner, root)
-        return "its run was cancelled in Prefect"
+    if cancels.cancelled(run) and decide.held_because(item) is None:
+        await root.store.awrite(_hold_of_owner, item, owner, root)
+        return CANCELLED
     end_process(root, owner.process)
     if run is not None and run.state_type in (StateType.RUNNING, StateType.PENDING):
         await prefect_api.crashed(owner.flow_run_id, "Its process is gone.")
-    await root.store.awrite(_reclaim, owner)
+    freed = await root.store.awrite(crashes.reclaim, owner, root.went_with_its_host, root.now(), root.texts)
+    if freed is None:
+        return None
+    item = freed
     if kept is not None:
         return f"its run died; {kept}"
     if item.not_before is not None and root.now() < item.not_before:
@@ -140,14 +150,9 @@ async def _bury(
     return await _enter(root, item, "its run had died", guard)
 
 
-def _reclaim(session: Session, owner: leases.Owner) -> None:
-    if leases.release(session, owner.item_id, owner.token):
-        counters.count(session, counters.RECLAIMED)
-
-
-def _cancelled_by_hand(session: Session, item: WorkItem, owner: leases.Owner, root: Services) -> None:
+def _hold_of_owner(session: Session, item: WorkItem, owner: leases.Owner, root: Services) -> None:
     leases.release(session, item.id, owner.token)
-    reactions.hold(session, item, Hold.BLOCKED, "Its run was cancelled in Prefect.", root.now(), root.texts)
+    cancels.hold(session, item, owner.flow_run_id, root)
 
 
 async def _people(root: Services, item: WorkItem, wait: Wait, seen: Observed, guard: Guard) -> str | None:
@@ -155,10 +160,8 @@ async def _people(root: Services, item: WorkItem, wait: Wait, seen: Observed, gu
     run = seen.named.get(wait.flow_run_id or "")
     if run is None or run.state_type in (StateType.COMPLETED, StateType.CRASHED, StateType.FAILED):
         return await _anew(root, item, wait, "its waiting run is gone", guard)
-    if run.state_type in (StateType.CANCELLED, StateType.CANCELLING):
-        await root.store.awrite(
-            reactions.hold, item, Hold.BLOCKED, "Its run was cancelled in Prefect.", root.now(), root.texts
-        )
+    if cancels.cancelled(run):
+        await root.store.awrite(cancels.hold, item, str(run.id), root)
         return "its waiting run was cancelled in Prefect"
     if run.state_type is not StateType.PAUSED:
         return await _stuck(root, item, wait, run, guard)
@@ -204,10 +207,12 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
     if wait is None:
         if item.failures == 0 and now - item.entered_at < root.settings.grace_of(item.stage):
             return None
-        return None if _comes(item, seen, now) else await _enter(root, item, "no run was on its way", guard)
+        return (
+            None if _comes(item, seen, now) else await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
+        )
     started = None
     if await _due(root, item, wait, now) and not _comes(item, seen, now):
-        started = await _enter(root, item, f"looking again at {wait.kind}", guard)
+        started = await _enter_due(root, item, wait.since, f"looking again at {wait.kind}", seen, guard)
     if started is None and wait.look_again_at is not None and wait.look_again_at <= now:
         # the others whose time has come are not to wait behind this one for ever
         await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)
@@ -290,6 +295,15 @@ def _give_up(session: Session, item: WorkItem, wait: Wait, why: str, now: dateti
 
 async def _enter(root: Services, item: WorkItem, why: str, guard: Guard) -> str | None:
     return None if await _left_alone(item, guard) else await _start(root, item, why)
+
+
+async def _enter_due(
+    root: Services, item: WorkItem, since: datetime, why: str, seen: Observed, guard: Guard
+) -> str | None:
+    """Enter a stage that is due, unless a person has cancelled the run that was to do it."""
+    if await cancels.heard(root, item, seen.cancels, since=since):
+        return CANCELLED
+    return await _enter(root, item, why, guard)
 
 
 async def _left_alone(item: WorkItem, guard: Guard) -> bool:

@@ -18,7 +18,7 @@ from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import Stage, Status
 from pipeline.states import SIGNALS, StateList
-from pipeline.store import counters, heartbeats, inbox, items, sightings, waits
+from pipeline.store import counters, heartbeats, inbox, items, set_aside, sightings, waits
 from tasks.hearing import LATE, ON_THE_BOARD
 from tasks.inbox import Own, identify, replay
 from tasks.services import Services
@@ -92,8 +92,10 @@ def _compare(session: Session, project: Project, cards: Sequence[TrackerItem]) -
     """Tell what is new; of cards that merely changed it is noted that this was seen, unless people may have answered."""
     place = sightings.board(project.key)
     known = sightings.last(session, place, [card.id for card in cards])
-    moved, asked = [], []
+    moved, asked, aside = [], [], {item.key for item in set_aside.items(session)}
     for card in reversed(cards):
+        if project.work_item_key(card.sequence_id) in aside:
+            continue
         seen = known.get(card.id)
         if seen is not None and seen.state == card.state_id and seen.changed_at == card.updated_at:
             continue

@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
@@ -24,6 +25,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Crashed, Scheduled
 
+from pipeline.clients.http import certificates
 from pipeline.errors import Unavailable
 from pipeline.signals import stage_resource
 from pipeline.stages import Stage
@@ -37,6 +39,9 @@ PAGE = 200
 
 CROWD = 5
 """Pages of runs on their way that are looked at; beyond them nothing is started besides."""
+
+GIVEN_UP = "Given up by Orch"
+"""The name of the state into which Orch puts what it cancels itself: what is just *Cancelled* somebody else has."""
 
 BEGUN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
@@ -73,7 +78,11 @@ async def post_event(payload: Mapping[str, Any], event_id: UUID, occurred: datet
     secret = settings.auth_string.get_secret_value() if settings.auth_string else ""
     auth = tuple(secret.split(":", 1)) if secret else None
     try:
-        async with httpx.AsyncClient(timeout=EVENT_TIMEOUT_S, auth=auth) as client:  # type: ignore[arg-type]  # two parts
+        async with httpx.AsyncClient(
+            timeout=EVENT_TIMEOUT_S,
+            auth=auth,  # type: ignore[arg-type]  # two parts
+            verify=certificates(),
+        ) as client:
             answer = await client.post(f"{settings.url}/events", json=[event])
     except httpx.HTTPError as error:
         raise Unavailable(f"The Prefect server at {settings.url} does not answer: {error!r}.") from error
@@ -176,6 +185,22 @@ async def suspended_stage_runs(page: int) -> list[FlowRun]:
         return await _page(client, [StateType.PAUSED], offset=page * PAGE)
 
 
+async def cancelled_by_people() -> list[FlowRun]:
+    """The stage runs that somebody else than Orch has cancelled, a page of those that were to start last."""
+    async with get_client() as client:
+        return await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                tags=FlowRunFilterTags(all_=[STAGE_TAG]),
+                state=FlowRunFilterState(
+                    type=FlowRunFilterStateType(any_=[StateType.CANCELLED, StateType.CANCELLING]),
+                    name=FlowRunFilterStateName(not_any_=[GIVEN_UP]),
+                ),
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=PAGE,
+        )
+
+
 async def _listed(wanted: list[StateType], *, pages: int | None) -> tuple[list[FlowRun], bool]:
     found: list[FlowRun] = []
     async with get_client() as client:
@@ -219,7 +244,7 @@ async def cancel(run_id: str, message: str) -> None:
     """Put a run into Cancelled, whatever it is in. Kills no process. Idempotent."""
     async with get_client() as client:
         try:
-            await client.set_flow_run_state(UUID(run_id), Cancelled(message=message), force=True)
+            await client.set_flow_run_state(UUID(run_id), Cancelled(name=GIVEN_UP, message=message), force=True)
         except ObjectNotFound:
             return
 

@@ -8,9 +8,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline.decide import held_because
-from pipeline.store import counters, due, items, leases, outbox, suspicions
+from pipeline.messages import Texts
+from pipeline.store import counters, crashes, due, leases, outbox, suspicions
 from pipeline.store.items import MERGING
-from pipeline.store.leases import Alive
+from pipeline.store.leases import Alive, WentWithItsHost
 from tasks import prefect_api
 from tasks.healing import CANNOT_BE_RESUMED, PENDING_GRACE
 from tasks.services import Services
@@ -21,21 +22,27 @@ ZOMBIE_AFTER = timedelta(minutes=3)
 """How long a run may go on in Prefect without owning its item before its slot is taken back. It may have given the item
 up and be sending what follows; the item itself does not wait for this."""
 
+NEVER_BEGUN_AFTER = timedelta(seconds=25)
+"""The same for a run that is still Pending: its worker has died before it started a process. One that was only slow finds
+itself told to have crashed, and the stage is started again."""
+
 CONTROL_MAX = timedelta(minutes=10)
 """How long a run that works no stage and owns no item may go on: intake, wake and the tick take seconds."""
+
+PENDING_MAX = timedelta(minutes=2)
+"""How long it may take from the moment a worker has taken such a run until its process has begun."""
 
 LEAKED_AFTER = timedelta(seconds=90)
 """How long a merge lock may be held by nobody: longer than its lease, which Prefect's server ends by itself."""
 
 
-def reclaim_dead(session: Session, now: datetime, alive: Alive) -> list[str]:
+def reclaim_dead(session: Session, now: datetime, alive: Alive, went: WentWithItsHost, texts: Texts) -> list[str]:
     """Free every item whose owner is dead and have its stage started; their keys. For the start of Orch. Idempotent."""
     freed: list[str] = []
     for holder in leases.owners(session):
-        if leases.lives(holder, now, alive) or not leases.release(session, holder.item_id, holder.token):
+        item = None if leases.lives(holder, now, alive) else crashes.reclaim(session, holder, went, now, texts)
+        if item is None:
             continue
-        counters.count(session, counters.RECLAIMED)
-        item = items.snapshot(items.lock(session, holder.item_id))
         if held_because(item) is None:
             outbox.enter(session, item.key, item.stage, now)
         freed.append(item.key)
@@ -46,8 +53,11 @@ async def end_zombies(root: Services, begun: Iterable[FlowRun]) -> int:
     """Tell Prefect of runs without a process, so that they give their slots back; how many. Believed at a second look."""
     now = root.now()
     owning = {holder.flow_run_id for holder in await root.store.aread(_living, now, root.alive)}
-    suspects = {str(run.id) for run in begun if _goes_on(run, now) and str(run.id) not in owning}
-    dead = await root.store.awrite(suspicions.confirmed, "run", suspects, now, after=ZOMBIE_AFTER)
+    suspects = [run for run in begun if _goes_on(run, now) and str(run.id) not in owning]
+    dead: list[str] = []
+    for state, after in ((StateType.PENDING, NEVER_BEGUN_AFTER), (StateType.RUNNING, ZOMBIE_AFTER)):
+        subjects = {str(run.id) for run in suspects if run.state_type is state}
+        dead += await root.store.awrite(suspicions.confirmed, f"{state.value} run", subjects, now, after=after)
     for run_id in dead:
         log.warning("run %s goes on in Prefect alone; it is told that the run has crashed", run_id)
         await prefect_api.crashed(run_id, "Its process is gone.")
@@ -74,7 +84,8 @@ async def end_lost_runs(tags: Iterable[str], owners: Iterable[leases.Owner], now
     ended = 0
     for tag in tags:
         for run in await prefect_api.runs_at_work(tag):
-            if run.state is None or str(run.id) in owning or now - run.state.timestamp < after:
+            most = min(after, PENDING_MAX) if run.state_type is StateType.PENDING else after
+            if run.state is None or str(run.id) in owning or now - run.state.timestamp < most:
                 continue
             log.warning("run %s goes on in Prefect alone; it is told that the run has crashed", run.id)
             await prefect_api.crashed(str(run.id), "Its process is gone.")

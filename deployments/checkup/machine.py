@@ -13,7 +13,7 @@ from deployments.peers import prefect_address
 from deployments.prefect_server import check_versions, wait_until_healthy
 from pipeline.errors import OrchError, SettingsError
 from pipeline.settings import Settings
-from pipeline.store import inbox, schema
+from pipeline.store import inbox, schema, set_aside
 
 GIT_NEEDED = (2, 38)
 """`git merge-tree --write-tree` is from this version on."""
@@ -70,9 +70,15 @@ def look_at_database(settings: Settings) -> Finding:
         if not schema.current(store):
             raise SettingsError("The database has the schema of an earlier version.")
 
-    return _tried(
-        "Database", look, "It answers and has this version's schema.", "Run `orch up`, which makes or updates it."
+    about = "Database"
+    found = _tried(
+        about, look, "It answers and has this version's schema.", "Run `orch up`, which makes or updates it."
     )
+    aside = open_store(settings).read(set_aside.all_of_them) if not found.next_step else []
+    if not aside:
+        return found
+    what = "; ".join(one.sentence for one in aside)
+    return less(about, f"A later version of Orch has written what this one sets aside: {what}.", "Start that version.")
 
 
 def look_at_deliveries(settings: Settings) -> Finding:

@@ -7,7 +7,7 @@ from sqlmodel import Session
 from deployments.control import explained
 from pipeline.decide import held_because
 from pipeline.model import WorkItem
-from pipeline.store import counters, freezes, heartbeats, inbox, items, leases, outbox, places, queue, waits
+from pipeline.store import counters, freezes, heartbeats, inbox, items, leases, outbox, places, queue, set_aside, waits
 from tasks.entrance import rules
 from tasks.services import Services
 
@@ -27,6 +27,7 @@ def queue_view(session: Session, root: Services) -> dict[str, Any]:
         "pending_deliveries": len(inbox.pending(session)),
         "unsent_letters": outbox.unsent(session),
         "last_tick": last.isoformat() if last else None,
+        "set_aside": [aside.sentence for aside in set_aside.all_of_them(session)],
         "reconciler": dict(counters.totals(session)),
         "leases": [_lease(owner, root) for owner in leases.owners(session)],
     }

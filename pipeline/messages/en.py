@@ -45,6 +45,10 @@ EN: dict[str, str] = {
         "📮 This chat has a new id, {chat}. Set ORCH_TELEGRAM_CHAT_ID to it, and the field chat_id of the Telegram "
         "Notification block <i>orch</i> on Prefect's pages: that is what counts."
     ),
+    "set_aside": (
+        "🕰 A later version of Orch has written what this one does not know: {what}. It is left as it is until that "
+        "version is started again; everything else goes on."
+    ),
     "webhook_was_missing": "🪝 <b>{repository}</b> had no webhook to {url}; Orch has made one.",
     "webhook_was_faulty": "🪝 <b>{repository}</b>: the webhook to {url} did not tell all ({why}); Orch has made it anew.",
     "webhook_refused": (

@@ -48,6 +48,10 @@ RU: dict[str, str] = {
         "📮 У этого чата новый номер: {chat}. Укажите его в ORCH_TELEGRAM_CHAT_ID и в поле chat_id блока Telegram "
         "Notification <i>orch</i> на страницах Prefect: действует то, что в блоке."
     ),
+    "set_aside": (
+        "🕰 Более поздняя версия Orch записала то, чего эта не знает: {what}. Запись остаётся как есть, пока та версия "
+        "не будет запущена снова; всё остальное продолжается."
+    ),
     "webhook_was_missing": "🪝 У <b>{repository}</b> не было вебхука на {url}; Orch создал его.",
     "webhook_was_faulty": "🪝 <b>{repository}</b>: вебхук на {url} сообщал не обо всём ({why}); Orch создал его заново.",
     "webhook_refused": (

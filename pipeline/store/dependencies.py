@@ -14,6 +14,8 @@ from pipeline.store.tables import DependencyRow, WaitRow, WorkItemRow
 BY_HAND, FROM_TRACKER = "db", "plane"
 """Where a dependency comes from: `orch depend`, or the card's relations."""
 
+TERMINAL = frozenset(stage.value for stage in Stage if stage.terminal)
+
 ENDED_GROUPS = ("completed", "cancelled")
 """Plane's state groups of issues that keep nobody waiting."""
 
@@ -70,7 +72,7 @@ def unfinished(session: Session, key: str, sources: Sequence[str]) -> tuple[Bloc
         stage = _stage(session, row.blocked_by)
         if stage is None and _open_card(row):
             found.append(Blocker(row.blocked_by, f"{row.group} in the tracker"))
-        elif stage is not None and not stage.terminal:
+        elif stage is not None and stage not in TERMINAL:
             found.append(Blocker(row.blocked_by, f"at {stage}"))
     return tuple(found)
 
@@ -140,12 +142,11 @@ def _open_card(row: DependencyRow) -> bool:
     return row.group not in ("", *ENDED_GROUPS)
 
 
-def _stage(session: Session, key: str) -> Stage | None:
+def _stage(session: Session, key: str) -> str | None:
     """Where the latest work item with this key stands; None when there never was one."""
-    stage = session.exec(
+    return session.exec(
         select(WorkItemRow.stage).where(WorkItemRow.key == key).order_by(col(WorkItemRow.id).desc())
     ).first()
-    return None if stage is None else Stage(stage)
 
 
 def _one(session: Session, key: str, on: str) -> DependencyRow | None:

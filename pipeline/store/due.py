@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.stages import WORKED, Stage
 from pipeline.store import freezes, items, leases, waits
+from pipeline.store.known import known_item
 from pipeline.store.tables import DecisionRow, LeaseRow, TicketRow, WaitRow, WorkItemRow
 
 HUMAN = tuple(kind.value for kind in WaitKind if kind.human)
@@ -142,6 +143,7 @@ def overdue(session: Session, now: datetime, *, limit: int) -> list[tuple[Wait, 
         .join(WorkItemRow, col(WorkItemRow.id) == WaitRow.item_id)
         .where(~_owned())
         .where(col(WaitRow.closed_at).is_(None), col(WaitRow.reminded_at).is_(None), col(WaitRow.deadline) <= now)
+        .where(known_item())
         .order_by(col(WaitRow.deadline))
         .limit(limit)
     ).all()
@@ -162,7 +164,7 @@ def _waiting(
 
 
 def _live() -> ColumnElement[bool]:
-    return col(WorkItemRow.stage).in_([stage.value for stage in WORKED])
+    return and_(col(WorkItemRow.stage).in_([stage.value for stage in WORKED]), known_item())
 
 
 def _movable() -> ColumnElement[bool]:

@@ -22,6 +22,7 @@ from pipeline.model import (
     WorkItem,
 )
 from pipeline.stages import Role, Stage
+from pipeline.store.known import as_known, one_of, one_of_or_none
 from pipeline.store.tables import AgentRunRow, CheckRunRow, GateResultRow
 
 MERGE_PURPOSE = "merge-"
@@ -88,9 +89,10 @@ def gate_answered(
 
 
 def gates_of(session: Session, item_key: str) -> list[RecordedGate]:
-    """All gate answers about an item, in order."""
+    """All gate answers about an item that this version understands, in order."""
+    ours = (one_of(GateResultRow.answer, Answer), one_of_or_none(GateResultRow.stage, Stage))
     rows = session.exec(
-        select(GateResultRow).where(GateResultRow.item_key == item_key).order_by(col(GateResultRow.id))
+        select(GateResultRow).where(GateResultRow.item_key == item_key, *ours).order_by(col(GateResultRow.id))
     ).all()
     return [_recorded(row) for row in rows]
 
@@ -251,7 +253,7 @@ def _recorded(row: GateResultRow) -> RecordedGate:
         Answer(row.answer),
         row.sentence,
         row.commit,
-        WaitKind(waits_for) if waits_for else None,
+        as_known(WaitKind, waits_for, f"What gate {row.gate} waits for") if waits_for else None,
         {name: value for name, value in evidence.items() if name != "waits_for"},
     )
     return RecordedGate(row.gate, Stage(row.stage) if row.stage else None, row.visit, result, row.at)
@@ -263,11 +265,11 @@ def _agent_run(row: AgentRunRow) -> AgentRun:
         process = ProcessIdentity(row.host, row.boot, row.pgid, row.process_started)
     return AgentRun(
         id=row.id or 0,
-        role=Role(row.role),
+        role=as_known(Role, row.role, f"The role of agent run {row.id}"),
         visit=row.visit,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        end=AgentEnd(row.end) if row.end else None,
+        end=as_known(AgentEnd, row.end, f"The end of agent run {row.id}") if row.end else None,
         exit_code=row.exit_code,
         sentence=row.sentence,
         question=row.question,

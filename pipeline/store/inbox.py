@@ -10,7 +10,10 @@ from sqlmodel import Session, col, select
 
 from pipeline.signals import Signal
 from pipeline.store import outbox
+from pipeline.store.known import as_known, one_of
 from pipeline.store.tables import DeliveryRow, SignalRow
+
+SIGNALS = frozenset(signal.value for signal in Signal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,16 @@ def resolved(session: Session, delivery_id: int, note: str, now: datetime) -> bo
     return True
 
 
+def noted(session: Session, delivery_id: int, note: str) -> bool:
+    """Say why a delivery stays pending, for `orch deliveries`; False when that was said."""
+    row = session.get_one(DeliveryRow, delivery_id, with_for_update=True)
+    if row.resolved_at is not None or row.note == note:
+        return False
+    row.note = note
+    session.add(row)
+    return True
+
+
 def pending(session: Session, *, after: int = 0, limit: int = 100) -> list[PendingDelivery]:
     """Deliveries that are stored and not resolved, oldest first, from the one behind the id `after` on."""
     rows = session.exec(
@@ -150,10 +163,12 @@ def replay(session: Session, delivery_id: int, now: datetime) -> str | None:
         return "is pending; the running Orch goes on trying to understand it"
     signals = session.exec(select(SignalRow).where(SignalRow.delivery_id == delivery_id)).all()
     waiting = [stored for stored in signals if stored.consumed_at is None]
-    for stored in waiting:
+    ours = [stored for stored in waiting if stored.signal in SIGNALS]
+    for stored in ours:
         outbox.event(session, Signal(stored.signal).event, stored.item_key, now)
     if waiting:
-        return f"is announced again: {', '.join(f'{stored.item_key} {stored.signal}' for stored in waiting)}"
+        what = "is announced again" if ours else "waits for the later version of Orch that has stored it"
+        return f"{what}: {', '.join(f'{stored.item_key} {stored.signal}' for stored in ours or waiting)}"
     if signals:
         return f"was applied before: {row.note}"
     row.resolved_at, row.note = None, f"to be understood anew (was: {row.note})"
@@ -221,8 +236,9 @@ def signal(
 
 
 def unconsumed(session: Session, item_key: str | None = None, *, limit: int = 500) -> list[StoredSignal]:
-    """Signals that nobody has applied yet, in order of arrival."""
-    query = select(SignalRow).where(col(SignalRow.consumed_at).is_(None)).order_by(col(SignalRow.id)).limit(limit)
+    """Signals that nobody has applied yet, in order of arrival; those that only a later version knows are left out."""
+    open_ones = select(SignalRow).where(col(SignalRow.consumed_at).is_(None), one_of(SignalRow.signal, Signal))
+    query = open_ones.order_by(col(SignalRow.id)).limit(limit)
     if item_key is not None:
         query = query.where(SignalRow.item_key == item_key)
     return [_stored(row) for row in session.exec(query).all()]
@@ -277,7 +293,7 @@ def _stored(row: SignalRow) -> StoredSignal:
         id=row.id or 0,
         project=row.project,
         item_key=row.item_key,
-        signal=Signal(row.signal),
+        signal=as_known(Signal, row.signal, f"A signal of {row.item_key}"),
         actor=row.actor,
         payload=dict(row.payload),
         received_at=row.received_at,

@@ -11,8 +11,9 @@ from sqlmodel import Session, col, select
 from pipeline.errors import StaleWrite
 from pipeline.model import Hold, WorkItem
 from pipeline.stages import Role, Stage, Status, allowed
-from pipeline.store import dependencies, leases, places
-from pipeline.store.tables import TicketRow, TransitionRow, WaitRow, WorkItemRow
+from pipeline.store import dependencies, leases, places, transitions
+from pipeline.store.known import STATUSES, as_known, known_item
+from pipeline.store.tables import TicketRow, WaitRow, WorkItemRow
 
 ENDED = (Stage.DONE.value, Stage.CANCELLED.value)
 
@@ -32,21 +33,8 @@ class NewItem:
     priority: str = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One recorded stage write; `seconds` is how long the item had stood at the stage it left."""
-
-    from_stage: Stage | None
-    to_stage: Stage
-    actor: str
-    reason: str
-    flow_run_id: str | None
-    at: datetime
-    seconds: float
-
-
 def snapshot(row: WorkItemRow) -> WorkItem:
-    """A row as the rest of Orch sees it."""
+    """A row as the rest of Orch sees it. Raises `FromLaterVersion`."""
     assert row.id is not None  # noqa: S101  rows are read, not new
     return WorkItem(
         id=row.id,
@@ -55,7 +43,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         tracker_id=row.tracker_id,
         title=row.title,
         branch=row.branch,
-        stage=Stage(row.stage),
+        stage=as_known(Stage, row.stage, f"The stage of {row.key}"),
         version=row.version,
         attempts=dict(row.attempts),
         visits=dict(row.visits),
@@ -64,7 +52,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         priority=row.priority,
         failures=row.failures,
         not_before=row.not_before,
-        hold=Hold(row.hold) if row.hold else None,
+        hold=as_known(Hold, row.hold, f"The hold of {row.key}") if row.hold else None,
         hold_reason=row.hold_reason,
         held_at=row.held_at,
         feedback=row.feedback,
@@ -78,7 +66,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         landed=row.landed,
         deployed=row.deployed,
         monitor_until=row.monitor_until,
-        shown=Status(row.shown) if row.shown else None,
+        shown=Status(row.shown) if row.shown in STATUSES else None,  # it is shown anew where it cannot be told
         cancel_requested_at=row.cancel_requested_at,
         cancelled_at=row.cancelled_at,
     )
@@ -141,16 +129,16 @@ def by_commit(session: Session, project: str, commit: str) -> WorkItem | None:
 
 
 def live(session: Session) -> list[WorkItem]:
-    """Every item that is neither done nor cancelled, oldest first."""
+    """Every item that is neither done nor cancelled, nor set aside, oldest first."""
     rows = session.exec(
-        select(WorkItemRow).where(col(WorkItemRow.stage).not_in(ENDED)).order_by(col(WorkItemRow.id))
+        select(WorkItemRow).where(col(WorkItemRow.stage).not_in(ENDED), known_item()).order_by(col(WorkItemRow.id))
     ).all()
     return [snapshot(row) for row in rows]
 
 
 def all_items(session: Session, *, limit: int = 200) -> list[WorkItem]:
-    """The latest `limit` items, newest first."""
-    rows = session.exec(select(WorkItemRow).order_by(col(WorkItemRow.id).desc()).limit(limit)).all()
+    """The latest `limit` items that are not set aside, newest first."""
+    rows = session.exec(select(WorkItemRow).where(known_item()).order_by(col(WorkItemRow.id).desc()).limit(limit)).all()
     return [snapshot(row) for row in rows]
 
 
@@ -179,7 +167,7 @@ def create(
     )
     session.add(row)
     session.flush()
-    _record(session, row, None, actor=actor, reason=reason, run=run, now=now)
+    transitions.record(session, row, None, actor=actor, reason=reason, run=run, now=now)
     return snapshot(row), True
 
 
@@ -224,7 +212,7 @@ def move(
     _close_waits(session, row, f"the item went on to {to}", now)
     if to not in MERGING:
         _drop_ticket(session, item.id)
-    _record(session, row, here, actor=actor, reason=reason, run=run, now=now)
+    transitions.record(session, row, here, actor=actor, reason=reason, run=run, now=now)
     if to.terminal:
         session.flush()
         leases.drop(session, item.id)  # a run that dies before it gives an ended item back is never followed by another
@@ -265,45 +253,6 @@ def unhold(session: Session, item_id: int, *, reset: Role | None) -> WorkItem:
         row.attempts = {role: count for role, count in row.attempts.items() if role != reset.value}
     session.add(row)
     return snapshot(row)
-
-
-def history(session: Session, item_id: int) -> list[Transition]:
-    """All transitions of an item, in order."""
-    rows = session.exec(
-        select(TransitionRow).where(TransitionRow.item_id == item_id).order_by(col(TransitionRow.id))
-    ).all()
-    return [_transition(row, before) for row, before in zip(rows, [None, *rows], strict=False)]
-
-
-def _transition(row: TransitionRow, before: TransitionRow | None) -> Transition:
-    return Transition(
-        from_stage=Stage(row.from_stage) if row.from_stage else None,
-        to_stage=Stage(row.to_stage),
-        actor=row.actor,
-        reason=row.reason,
-        flow_run_id=row.flow_run_id,
-        at=row.at,
-        seconds=(row.at - before.at).total_seconds() if before else 0.0,
-    )
-
-
-def _record(
-    session: Session, row: WorkItemRow, here: str | None, *, actor: str, reason: str, run: str | None, now: datetime
-) -> None:
-    assert row.id is not None  # noqa: S101  flushed before
-    session.add(row)
-    session.add(
-        TransitionRow(
-            item_id=row.id,
-            from_stage=here,
-            to_stage=row.stage,
-            version=row.version,
-            actor=actor,
-            reason=reason,
-            flow_run_id=run,
-            at=now,
-        )
-    )
 
 
 def _apply(row: WorkItemRow, changes: dict[str, Any]) -> None:

@@ -9,22 +9,11 @@ from sqlmodel import Session, col, select
 from pipeline.errors import LeaseLost
 from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.stages import Stage
+from pipeline.store.known import as_known, one_of
 from pipeline.store.tables import LeaseRow, WorkItemRow
 
 STUCK = timedelta(minutes=5)
 """How long a living process on this host may fail to renew its lease before it is taken for stuck."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Proof of ownership. `stolen_from` is the dead run whose lease was taken over, if there was one."""
-
-    item_id: int
-    token: str
-    generation: int
-    flow_run_id: str
-    expires_at: datetime
-    stolen_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +29,23 @@ class Owner:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Proof of ownership. `stolen_from` is the dead owner whose lease was taken over, if there was one."""
+
+    item_id: int
+    token: str
+    generation: int
+    flow_run_id: str
+    expires_at: datetime
+    stolen_from: Owner | None = None
+
+
 Alive = Callable[[ProcessIdentity], bool | None]
 """Whether a process lives: None when it ran on another host, so that nobody here can tell."""
+
+WentWithItsHost = Callable[[ProcessIdentity], bool]
+"""Whether a process died because its host was started anew; False also where nobody here can tell."""
 
 
 def owner(session: Session, item_id: int) -> Owner | None:
@@ -51,8 +55,9 @@ def owner(session: Session, item_id: int) -> Owner | None:
 
 
 def owners(session: Session) -> list[Owner]:
-    """All lease rows."""
-    return [_owner(row) for row in session.exec(select(LeaseRow).order_by(col(LeaseRow.item_id))).all()]
+    """All lease rows, of stages that this version knows."""
+    query = select(LeaseRow).where(one_of(LeaseRow.stage, Stage)).order_by(col(LeaseRow.item_id))
+    return [_owner(row) for row in session.exec(query).all()]
 
 
 def lives(holder: Owner, now: datetime, alive: Alive) -> bool:
@@ -86,7 +91,7 @@ def claim(
     held = session.get(LeaseRow, item_id)
     if held is not None and lives(_owner(held), now, alive):
         return _owner(held)
-    stolen_from = held.flow_run_id if held else None
+    stolen_from = _owner(held) if held else None
     if held is not None:
         session.delete(held)
         session.flush()
@@ -151,7 +156,7 @@ def _owner(row: LeaseRow) -> Owner:
         item_id=row.item_id,
         token=row.token,
         flow_run_id=row.flow_run_id,
-        stage=Stage(row.stage),
+        stage=as_known(Stage, row.stage, f"The stage of run {row.flow_run_id}, which owns an item,"),
         process=ProcessIdentity(row.host, row.boot, row.pid, row.process_started),
         expires_at=row.expires_at,
         since=row.acquired_at,

@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from pipeline import signals
 from pipeline.stages import Stage
+from pipeline.store.known import one_of
 from pipeline.store.tables import OutboxRow
 
 CLAIM = timedelta(seconds=60)
@@ -134,11 +135,12 @@ def _waits(session: Session, kind: Kind, item_key: str) -> bool:
 
 
 def claim(session: Session, now: datetime, *, limit: int = 50, item_key: str | None = None) -> list[Letter]:
-    """Take letters that are due, oldest first; nobody else gets them for `CLAIM`."""
+    """Take letters that are due and that this version can send, oldest first; nobody else gets them for `CLAIM`."""
     query = (
         select(OutboxRow)
         .where(
             col(OutboxRow.sent_at).is_(None),
+            one_of(OutboxRow.kind, Kind),
             col(OutboxRow.not_before) <= now,
             or_(col(OutboxRow.claimed_until).is_(None), col(OutboxRow.claimed_until) < now),
         )

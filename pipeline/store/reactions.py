@@ -155,10 +155,13 @@ def request_stop(session: Session, item: WorkItem, now: datetime) -> None:
     outbox.event(session, Signal.STOP_REQUESTED.event, item.key, now)
 
 
-def say(session: Session, key: str, html: str, dedupe: str, now: datetime, *, buttons: Sequence[Button] = ()) -> None:
-    """A message to people, once per `dedupe`. It makes a sound: what may be silent is on the item's live message."""
+def say(session: Session, key: str, html: str, dedupe: str, now: datetime, *, buttons: Sequence[Button] = ()) -> bool:
+    """A message to people, once per `dedupe`; False when it was said before.
+
+    It makes a sound: what may be silent is on the item's live message.
+    """
     payload = {"html": html, "buttons": [asdict(button) for button in buttons]}
-    outbox.put(session, outbox.Kind.MESSAGE, key, payload, now, dedupe=f"message:{dedupe}")
+    return outbox.put(session, outbox.Kind.MESSAGE, key, payload, now, dedupe=f"message:{dedupe}")
 
 
 def tell(session: Session, key: str, html: str, dedupe: str, now: datetime, *, voice: str = "") -> None:

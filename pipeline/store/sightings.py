@@ -1,4 +1,4 @@
-"""What Orch last knew of cards and pull requests, so that a move that nobody told of is told from one that was heard.
+"""What Orch last knew of cards, pull requests and runs, so that what nobody told of is told from what was heard.
 
 A place is a project in an outside system, a thing a card by its tracker id or a pull request as `#12`.
 """
@@ -37,6 +37,11 @@ def repository(project: str) -> str:
 def webhooks(of: str) -> str:
     """The place of webhooks, by their URL, that are to tell of a project; its watermark is of Orch's own time."""
     return f"webhooks:{of}"
+
+
+def cancels(project: str) -> str:
+    """The place of a project's items by their keys, each with the run that a person has cancelled in Prefect last."""
+    return f"cancels:{project}"
 
 
 def last(session: Session, place: str, things: Iterable[str]) -> Mapping[str, Sighting]:

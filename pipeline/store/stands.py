@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlmodel import Session, col, select
 
 from pipeline.model import Baseline, CoverageRun, Health, Hook, HookEnd, HookRun, Probed, Stand
+from pipeline.store.known import as_known, one_of
 from pipeline.store.tables import BaselineRow, CoverageRow, HookRow, ProbeRow
 
 
@@ -36,7 +37,14 @@ def last_hook(session: Session, item_id: int, hook: Hook, commit: str, *, since:
     ).first()
     if row is None:
         return None
-    return HookRun(HookEnd(row.end), row.exit_code, row.sentence, row.duration_s, row.output, Path(row.log))
+    return HookRun(
+        as_known(HookEnd, row.end, f"The end of hook run {row.id}"),
+        row.exit_code,
+        row.sentence,
+        row.duration_s,
+        row.output,
+        Path(row.log),
+    )
 
 
 def probed(session: Session, item_id: int, stand: Stand, expected: str, seen: Probed, now: datetime) -> None:
@@ -63,6 +71,7 @@ def probes(session: Session, item_id: int, stand: Stand, expected: str, *, since
             ProbeRow.stand == stand,
             ProbeRow.expected == expected,
             ProbeRow.at >= since,
+            one_of(ProbeRow.health, Health),
         )
         .order_by(col(ProbeRow.id))
     ).all()

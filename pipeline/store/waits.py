@@ -7,6 +7,7 @@ from sqlmodel import Session, col, select
 from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store.items import lock, snapshot
+from pipeline.store.known import as_known, one_of
 from pipeline.store.tables import DecisionRow, SignalRow, WaitRow, WorkItemRow
 
 
@@ -18,7 +19,8 @@ def open_wait(session: Session, item_id: int) -> Wait | None:
 
 def open_waits(session: Session) -> list[Wait]:
     """Every open wait, oldest first."""
-    rows = session.exec(select(WaitRow).where(col(WaitRow.closed_at).is_(None)).order_by(col(WaitRow.id))).all()
+    ours = (one_of(WaitRow.kind, WaitKind), one_of(WaitRow.stage, Stage))
+    rows = session.exec(select(WaitRow).where(col(WaitRow.closed_at).is_(None), *ours).order_by(col(WaitRow.id))).all()
     return [of_row(row) for row in rows]
 
 
@@ -148,8 +150,11 @@ def decide(session: Session, item: WorkItem, decision: Decision) -> bool:
 
 
 def decisions(session: Session, item_id: int) -> tuple[Decision, ...]:
-    """All decisions about an item, oldest first."""
-    rows = session.exec(select(DecisionRow).where(DecisionRow.item_id == item_id).order_by(col(DecisionRow.id))).all()
+    """All decisions about an item that this version can have asked for, oldest first."""
+    ours = (one_of(DecisionRow.kind, WaitKind), one_of(DecisionRow.choice, Choice))
+    rows = session.exec(
+        select(DecisionRow).where(DecisionRow.item_id == item_id, *ours).order_by(col(DecisionRow.id))
+    ).all()
     return tuple(
         Decision(WaitKind(row.kind), Choice(row.choice), row.commit, row.actor, row.text, row.at) for row in rows
     )
@@ -171,13 +176,13 @@ def _close(session: Session, row: WaitRow, because: str, now: datetime) -> None:
 
 
 def of_row(row: WaitRow) -> Wait:
-    """A row as the rest of Orch sees it."""
+    """A row as the rest of Orch sees it. Raises `FromLaterVersion`."""
     assert row.id is not None  # noqa: S101  rows are read, not new
     return Wait(
         id=row.id,
         key=row.key,
-        kind=WaitKind(row.kind),
-        stage=Stage(row.stage),
+        kind=as_known(WaitKind, row.kind, f"What the wait {row.key} is for"),
+        stage=as_known(Stage, row.stage, f"The stage of the wait {row.key}"),
         visit=row.visit,
         sentence=row.sentence,
         since=row.since,

@@ -22,7 +22,7 @@ from deployments.sandbox.options import GITEA_VERSION
 from pipeline.model import WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import evidence, items, journal, leases, queue, waits
+from pipeline.store import evidence, journal, leases, queue, transitions, waits
 from pipeline.store.outbox import Kind
 from pipeline.store.tables import OutboxRow
 from tests.support.kills import Ended, Stand, standing
@@ -127,7 +127,7 @@ def settled(stand: Stand, case: Case) -> Found:
 
 def _stored(session: Session, item: WorkItem) -> dict[str, Any]:
     return {
-        "moves": [str(move.to_stage) for move in items.history(session, item.id)],
+        "moves": [str(move.to_stage) for move in transitions.history(session, item.id)],
         "agent_runs": len(evidence.agent_runs(session, item.id)),
         "unfinished": len(evidence.unfinished_agent_runs(session, item.id)),
         "effects": journal.of_item(session, item.id),

@@ -22,7 +22,7 @@ from flows.wake import wake
 from pipeline.model import WaitKind
 from pipeline.signals import STAGE_ENTERED, Signal
 from pipeline.stages import WORKED, Stage
-from pipeline.store import evidence, inbox, items, leases, outbox, queue, waits
+from pipeline.store import evidence, inbox, items, leases, outbox, queue, transitions, waits
 from pipeline.store.engine import Store
 from pipeline.store.tables import OutboxRow, SignalRow, WorkItemRow
 from tests.flows.test_kills import CASES, chosen
@@ -129,7 +129,7 @@ def _stored(session: Session, key: str) -> dict[str, Any]:
     letters = session.exec(select(OutboxRow)).all()
     return {
         "items": [(row.stage, row.cancelled_at is not None) for row in rows],
-        "moves": [str(move.to_stage) for row in rows for move in items.history(session, row.id or 0)],
+        "moves": [str(move.to_stage) for row in rows for move in transitions.history(session, row.id or 0)],
         "signals": [(row.signal, row.consumed_at is not None, row.consequence) for row in signals],
         "announced": [row.payload["stage"] for row in letters if row.payload.get("event") == STAGE_ENTERED],
         "unsent": [row.last_error for row in letters if row.sent_at is None and row.kind != outbox.Kind.EVENT],

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,17 +13,16 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.input.run_input import keyset_from_paused_state
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Running, Suspended
+from prefect.states import Cancelled, Cancelling, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
 from deployments.limits import ensure_merge_limit
+from deployments.pools import AGENTS, end_never_begun
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from deployments.stack import end_lost
-from pipeline.clients.process import alive, identity
+from pipeline.clients.process_identity import alive, identity
 from pipeline.model import Choice, Decision, Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, due, items, leases, waits
@@ -31,14 +30,9 @@ from pipeline.store.due import Standing
 from tasks import prefect_api
 from tasks.due_items import heal_due
 from tasks.healing import heal_one, observe
-from tasks.reclaiming import CONTROL_MAX, end_lost_runs, free_leaked_locks
+from tasks.reclaiming import CONTROL_MAX, PENDING_MAX, end_lost_runs, free_leaked_locks
+from tests.support.prefect_address import talking_to
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture
@@ -46,8 +40,7 @@ async def desk(sandbox: SandboxClient, tmp_path: Path, prefect_server: PrefectSe
     """A desk on a Prefect server that knows the deployments and has no runs; no worker takes what is started."""
     await wait_until_healthy(prefect_server.url, prefect_server.auth)
     async with open_desk(sandbox, tmp_path, reconcile_skip_blocked_enabled=False) as opened:
-        address = {PREFECT_API_URL: prefect_server.url, PREFECT_API_AUTH_STRING: prefect_server.auth}
-        with temporary_settings(address):
+        with talking_to(prefect_server.url, prefect_server.auth):
             async with get_client() as client:
                 await register(client, registry=opened.settings.registry(), agents_limit=1)
                 for run in await client.read_flow_runs(limit=200):
@@ -125,13 +118,21 @@ async def test_a_suspended_run_that_a_person_cancelled_holds_the_item(desk: Desk
     assert desk.again(item).hold == "blocked"
 
 
-async def run_of_control(flow: str) -> str:
+async def run_of_control(flow: str, state: State[Any] | None = None) -> str:
     """A run of a flow that works no stage, which is said to go on."""
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(f"{flow}/{flow}")
         run = await client.create_flow_run_from_deployment(deployment.id, parameters={"work_item": "SHOP-1"})
-        await client.set_flow_run_state(run.id, Running(), force=True)
+        await client.set_flow_run_state(run.id, state or Running(), force=True)
         return str(run.id)
+
+
+async def test_a_wake_that_never_began_gives_its_slot_back_sooner(desk: Desk) -> None:
+    lost, works = await run_of_control("wake", Pending()), await run_of_control("wake")
+    desk.clock.catch_up()
+    desk.clock.forward(PENDING_MAX.total_seconds())
+    assert await heal_due(desk.root) == ["1 runs of control flows were buried"]
+    assert [await state_of(run) for run in (lost, works)] == [StateType.CRASHED, StateType.RUNNING]
 
 
 async def test_a_wake_that_died_with_its_worker_gives_its_slot_back(desk: Desk) -> None:
@@ -157,6 +158,18 @@ async def test_before_its_workers_are_up_nobody_works_on_a_server_of_orchs_own(d
     assert await end_lost([], ours=False) == 0
     assert await end_lost([], ours=True) == 2
     assert [await state_of(run) for run in lost] == [StateType.CRASHED] * 2
+
+
+async def test_what_a_dead_worker_had_not_begun_gives_its_slot_back_before_the_next_worker_comes(desk: Desk) -> None:
+    never_begun, begun, waits_its_turn, elsewhere = [
+        await run_of(desk.item(stage), state)
+        for stage, state in (
+            (Stage.REVIEW, Pending()), (Stage.REVIEW, Running()), (Stage.REVIEW, None), (Stage.DEPLOY, Pending()),
+        )
+    ]  # fmt: skip
+    assert await end_never_begun(AGENTS) == 1
+    found = [await state_of(run) for run in (never_begun, begun, waits_its_turn, elsewhere)]
+    assert found == [StateType.CRASHED, StateType.RUNNING, StateType.SCHEDULED, StateType.PENDING]
 
 
 async def cannot_be_resumed(desk: Desk) -> tuple[Standing, str]:
@@ -206,8 +219,66 @@ async def test_a_run_that_somebody_else_resumed_meanwhile_goes_on(desk: Desk) ->
     assert len(await runs(found.item)) == 1
 
 
+async def cancel(run_id: str) -> None:
+    """What a person's click on Cancel asks of the server, of a run that nobody has begun."""
+    async with get_client() as client:
+        await client.set_flow_run_state(run_id, Cancelling())  # type: ignore[arg-type]  # takes text as well
+
+
+async def test_a_scheduled_run_that_a_person_cancelled_holds_the_item_until_somebody_lets_it_go_on(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    await cancel(await run_of(item))
+    desk.clock.forward(21)
+    assert await heal_due(desk.root) == [f"{item.key}: its run was cancelled in Prefect"]
+    assert (desk.again(item).hold, desk.again(item).hold_reason) == (Hold.BLOCKED, "Its run was cancelled in Prefect.")
+    desk.store.write(items.unhold, item.id, reset=None)
+    assert await heal_due(desk.root) == [f"{item.key}: started review again: no run was on its way"]
+
+
+async def test_so_does_one_that_was_to_look_again_at_a_machine(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY)
+    desk.store.write(
+        waits.begin, item, WaitKind.MONITOR, key="m", sentence="watched", now=desk.clock.now,
+        look_again_at=desk.clock.now,
+    )  # fmt: skip
+    await cancel(await run_of(item))
+    assert await heal_due(desk.root) == [f"{item.key}: its run was cancelled in Prefect"]
+
+
+async def test_a_cancelled_run_is_no_matter_while_another_is_on_its_way(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    await cancel(await run_of(item))
+    await run_of(item)
+    desk.clock.forward(21)
+    assert await heal_due(desk.root) == []
+
+
+async def test_a_run_that_was_cancelled_at_an_earlier_stage_or_by_orch_holds_nothing(desk: Desk) -> None:
+    item, other = desk.item(Stage.REVIEW), desk.item(Stage.REVIEW)
+    await cancel(await run_of(item))
+    await prefect_api.cancel(await run_of(other), "It could not be resumed.")
+    desk.clock.forward(60)
+    desk.move(item, Stage.TESTING)
+    desk.clock.forward(21)
+    assert sorted(await heal_due(desk.root)) == [
+        f"{item.key}: started testing again: no run was on its way",
+        f"{other.key}: started review again: no run was on its way",
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 4])
+async def test_what_people_have_cancelled_is_asked_once_however_many_items_are_due(desk: Desk, number: int) -> None:
+    for item in [desk.item(Stage.REVIEW) for _ in range(number)]:
+        await cancel(await run_of(item))
+    desk.clock.forward(60)
+    with counted_requests({}) as requests:
+        assert len(await heal_due(desk.root)) == number
+    assert requests["other"] <= 8  # at most four questions, each after a look at the server's version
+
+
 async def test_a_suspended_run_of_nobody_is_let_go(desk: Desk) -> None:
     stranger = await run_of(desk.item(), Suspended())
+    desk.clock.catch_up()
     desk.clock.forward(15)
     assert "1 suspended runs were let go" in await heal_due(desk.root)
     assert await state_of(stranger) is not StateType.PAUSED
@@ -255,6 +326,7 @@ async def test_an_owner_that_overstays_is_killed(desk: Desk) -> None:
 async def test_a_run_that_goes_on_in_prefect_alone_gives_its_slot_back_after_two_looks(desk: Desk) -> None:
     item = await asked(desk)
     zombie = await run_of(item, Running())
+    desk.clock.catch_up()
     for seconds in (120, 100):
         desk.clock.forward(seconds)
         await heal_due(desk.root)
@@ -262,6 +334,19 @@ async def test_a_run_that_goes_on_in_prefect_alone_gives_its_slot_back_after_two
     desk.clock.forward(90)
     assert "1 zombies were buried" in await heal_due(desk.root)
     assert await state_of(zombie) is StateType.CRASHED
+
+
+async def test_a_run_whose_worker_died_before_it_began_gives_its_slot_back_within_two_minutes(desk: Desk) -> None:
+    item = await asked(desk)
+    never_begun = await run_of(item, Pending())
+    desk.clock.catch_up()
+    for seconds in (30, 31, 20):
+        desk.clock.forward(seconds)
+        await heal_due(desk.root)
+        assert await state_of(never_begun) is StateType.PENDING
+    desk.clock.forward(10)
+    assert "1 zombies were buried" in await heal_due(desk.root)
+    assert await state_of(never_begun) is StateType.CRASHED
 
 
 async def test_a_merge_lock_that_nobody_holds_is_freed_after_two_looks(desk: Desk) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.bubblewrap import unavailable
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import CouldNotRun, StaleWrite
 from pipeline.model import (
     AgentEnd,
@@ -30,7 +29,7 @@ from pipeline.model import (
 from pipeline.stages import Role, Stage
 from pipeline.store import evidence, waits
 from pipeline.store.evidence import AgentRun
-from tasks import agents, branch, steps
+from tasks import agents, branch
 from tests.support.services import Desk, open_desk
 
 confined_only = pytest.mark.skipif(bool(unavailable()), reason=f"commands cannot be confined: {unavailable()}")
@@ -57,17 +56,11 @@ for top in ("/proc", os.environ["HOME"], os.getcwd(), %r):
 """
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 DeskWith = Callable[..., AbstractAsyncContextManager[Desk]]
 
 
 @pytest.fixture
-def desk_with(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeskWith:
+def desk_with(sandbox: SandboxClient, tmp_path: Path, at_work: Callable[[Desk], None]) -> DeskWith:
     """A desk whose agent is a Python program, with these settings; tasks, called without Prefect, find its services."""
 
     @asynccontextmanager
@@ -75,11 +68,7 @@ def desk_with(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.Monkey
         script = tmp_path / "agent.py"
         script.write_text(program)
         async with open_desk(sandbox, tmp_path, agent_command=(sys.executable, str(script)), **changes) as desk:
-
-            async def services() -> object:
-                return desk.root
-
-            monkeypatch.setattr(steps, "services", services)
+            at_work(desk)
             yield desk
 
     return desk_with
