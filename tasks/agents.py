@@ -13,6 +13,7 @@ from sqlmodel import Session
 from pipeline import budgets
 from pipeline.clients.agent_stream import usage_so_far
 from pipeline.clients.process_identity import kill_group
+from pipeline.errors import StaleWrite
 from pipeline.messages import Markup, lines, link
 from pipeline.model import (
     AgentJob,
@@ -65,7 +66,9 @@ async def clean_up(key: str) -> int:
 
 @task(name="agent", cache_policy=STEP["cache_policy"])
 async def work(key: str, run_id: str) -> AgentRun:
-    """The agent's run for this visit: the recorded one, or one made now. Raises `CouldNotRun`.
+    """The agent's run for this visit: the recorded one, or one made now.
+
+    Raises `CouldNotRun`, and `StaleWrite` when somebody else has ended it meanwhile, as STOP does.
 
     A run that asked a question is repeated once the answer is there. Never retried here: a failed agent is a verdict.
     """
@@ -77,7 +80,8 @@ async def work(key: str, run_id: str) -> AgentRun:
         return known
     await _carry_out(root, item, project, role, answer, run_id)
     done = await root.store.aread(evidence.agent_run_of_visit, item, role)
-    assert done is not None  # noqa: S101  just written
+    if done is None:
+        raise StaleWrite(f"The agent of {key} was ended by another run.")
     return done
 
 

@@ -14,8 +14,18 @@ import pytest
 from deployments.sandbox.client import SandboxClient
 from pipeline.clients.bubblewrap import unavailable
 from pipeline.clients.process_identity import identity
-from pipeline.errors import CouldNotRun
-from pipeline.model import AgentEnd, Choice, Decision, ProcessIdentity, WaitKind, WorkItem
+from pipeline.errors import CouldNotRun, StaleWrite
+from pipeline.model import (
+    AgentEnd,
+    AgentJob,
+    AgentOutcome,
+    Choice,
+    Decision,
+    ProcessIdentity,
+    Usage,
+    WaitKind,
+    WorkItem,
+)
 from pipeline.stages import Role, Stage
 from pipeline.store import evidence, waits
 from pipeline.store.evidence import AgentRun
@@ -229,6 +239,25 @@ async def test_an_agent_that_died_on_another_host_keeps_nobody_from_working(
         assert desk.store.read(evidence.unfinished_agent_runs, item.id) == []
         run = await worked(desk, item)
         assert run.end is AgentEnd.FINISHED, run.sentence
+
+
+async def test_an_agent_that_somebody_else_ended_is_no_bug(
+    desk_with: DeskWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STOP ends the agent and says so in the store, while the run that held it is still there for a moment."""
+    async with desk_with() as desk:
+        item = desk.item()
+        work = desk.root.agent.run
+
+        async def ended_meanwhile(job: AgentJob, **more: Any) -> AgentOutcome:
+            outcome = await work(job, **more)
+            [run] = desk.store.read(evidence.unfinished_agent_runs, item.id)
+            desk.store.write(evidence.agent_interrupted, run.id, "Stopped.", Usage(), desk.root.now())
+            return outcome
+
+        monkeypatch.setattr(desk.root.agent, "run", ended_meanwhile)
+        with pytest.raises(StaleWrite, match="was ended by another run"):
+            await worked(desk, item)
 
 
 def left_over(desk: Desk, item: WorkItem, start: str, process: ProcessIdentity) -> None:
