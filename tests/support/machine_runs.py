@@ -206,8 +206,14 @@ def _staging(world: World, run: shape.Run) -> Working:
     run = _again(world, run)
     outcome = _leave(world, run, [(gate, _answer(world, run.item, gate)) for gate in ROWS[item.stage].gates])
     yield "turn over"
-    world.write(queue.leave, item, root.now())
+    comes_back = isinstance(outcome, Advance) and _confirmed(world, run.item)
+    world.write(queue.keep if comes_back else queue.leave, item, root.now())
     return outcome
+
+
+def _confirmed(world: World, item: WorkItem) -> bool:
+    given = world.read(waits.decisions, item.id)
+    return any(d.kind is WaitKind.CONFIRMATION and d.commit == item.validated for d in given)
 
 
 def _deploy(world: World, run: shape.Run) -> Working:
@@ -215,8 +221,7 @@ def _deploy(world: World, run: shape.Run) -> Working:
     if item.validated is None:
         return Block("nothing was validated")
     if item.landed is None:
-        given = world.read(waits.decisions, item.id)
-        if not any(d.kind is WaitKind.CONFIRMATION and d.commit == item.validated for d in given):
+        if not _confirmed(world, item):
             return Ask(WaitKind.CONFIRMATION, "Deploy?", item.validated)
         yield "ticket"
         ticket = world.write(queue.take, item, root.now())
