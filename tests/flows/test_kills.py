@@ -180,7 +180,8 @@ def violations(case: Case, before: Found, calm: Found, now: Found, *, in_doubt: 
     ]  # fmt: skip
 
 
-def _in_doubt(session: Session) -> int:
+def taken_out(session: Session) -> int:
+    """How many messages a killed process had taken out of the box and not noted as sent."""
     taken = select(OutboxRow).where(
         OutboxRow.kind == Kind.MESSAGE, col(OutboxRow.sent_at).is_(None), col(OutboxRow.claimed_until).is_not(None)
     )
@@ -192,7 +193,7 @@ def killed_at(stand: Stand, case: Case, number: int) -> tuple[Ended, int, Found]
     try:
         stand.restore(case.stage, gitea=case.gitea)
         killed = stand.finish(case.stage, kill_at=number)[-1]
-        in_doubt = stand.read(_in_doubt)
+        in_doubt = stand.read(taken_out)
         stand.finish(case.stage)
         return killed, in_doubt, settled(stand, case)
     except Exception as error:
