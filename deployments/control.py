@@ -8,13 +8,13 @@ from typing import Any
 from sqlmodel import Session
 
 from deployments.operator import open_store
-from pipeline.clients.process import alive_here
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.errors import Refused
 from pipeline.messages import Texts
 from pipeline.model import WorkItem
 from pipeline.settings import Settings
-from pipeline.store import dependencies, freezes, inbox, items, journal, leases, outbox, reactions
-from pipeline.store.leases import Alive
+from pipeline.store import crashes, dependencies, freezes, inbox, items, journal, leases, outbox, reactions
+from pipeline.store.leases import Alive, WentWithItsHost
 from pipeline.store.snapshots import snapshot
 from pipeline.why import why
 
@@ -141,10 +141,13 @@ def _known(settings: Settings, project: str) -> None:
 
 def release_lease(settings: Settings, key: str, actor: str) -> str:
     """Take an item away from the run that owns it; what that means. Raises `Refused`."""
-    return open_store(settings).write(release, Texts(settings.language), key, actor, _now(), alive_here)
+    alive, went = alive_here, went_with_its_host
+    return open_store(settings).write(release, Texts(settings.language), key, actor, _now(), alive, went)
 
 
-def release(session: Session, texts: Texts, key: str, actor: str, now: datetime, alive: Alive) -> str:
+def release(
+    session: Session, texts: Texts, key: str, actor: str, now: datetime, alive: Alive, went: WentWithItsHost
+) -> str:
     """The same in a transaction of the caller's. Idempotent.
 
     Raises `Refused` for an unknown item, and while a living run is between the beginning and the end of a step that
@@ -160,7 +163,10 @@ def release(session: Session, texts: Texts, key: str, actor: str, now: datetime,
     begun = [effect.name for effect in journal.of_item(session, item.id) if effect.open]
     if lives and begun:
         raise Refused(f"Run {owner.flow_run_id} lives and is about to end its {', '.join(begun)}; cancel it first.")
-    leases.drop(session, item.id)
+    if lives:
+        leases.drop(session, item.id)
+    else:
+        crashes.reclaim(session, owner, went, now, texts)
     html = texts("lease_released", key=key, who=actor, run=owner.flow_run_id)
     reactions.tell(session, key, html, f"lease-released:{item.id}:{owner.token}", now)
     outbox.wake(session, key, now)

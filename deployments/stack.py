@@ -29,8 +29,9 @@ from deployments.prefect_server import (
 )
 from deployments.processes import Child, Supervisor
 from deployments.registration import Registered, register
-from pipeline.clients.process import alive_here
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.errors import SettingsError
+from pipeline.messages import Texts
 from pipeline.settings import Settings
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
@@ -64,7 +65,8 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
     require_free_port(settings.port, "ORCH_PORT")
     store = Store(settings.store_url)
     migrate(store)
-    store.write(reclaim_dead, datetime.now(UTC), alive_here)  # whoever died with the last `orch up` goes on at once
+    # whoever died with the last `orch up` goes on at once
+    store.write(reclaim_dead, datetime.now(UTC), alive_here, went_with_its_host, Texts(settings.language))
     store.dispose()
     peer = await _prefect(supervisor, settings, prefect_port)
     environment = {**base_environment(), **peer.environment, **as_environment(settings)}
@@ -74,6 +76,18 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
         for pool, name in ((AGENTS, "agents"), (CONTROL, "control")):
             await supervisor.start(_worker(pool, name, environment, wait=not terse))
     return Running(peer, f"http://{settings.host}:{settings.port}", registered)
+
+
+def free_what_was_stopped(settings: Settings) -> list[str]:
+    """Free the items whose runs have ended with an Orch that was told to: that is no failure of theirs. Their keys.
+
+    For the end of `orch up`, when all of its processes are gone; the next one starts the stages.
+    """
+    store = Store(settings.store_url)
+    try:
+        return store.write(reclaim_dead, datetime.now(UTC), alive_here, lambda _: True, Texts(settings.language))
+    finally:
+        store.dispose()
 
 
 def require_tools(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from deployments.prefect_server import check_versions
 from deployments.processes import Supervisor
-from deployments.stack import start
+from deployments.stack import free_what_was_stopped, start
 from pipeline.settings import Settings
 
 
@@ -25,3 +25,4 @@ async def up() -> None:
         if running.prefect.environment.get("PREFECT_API_AUTH_STRING"):
             console.print(f"Prefect's pages ask for the text in {settings.state_dir / 'prefect-auth'}", highlight=False)
         await supervisor.wait()
+    free_what_was_stopped(settings)

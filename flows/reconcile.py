@@ -18,8 +18,9 @@ from pipeline.store import counters, due, heartbeats, inbox, leases, queue, reac
 from tasks import prefect_api
 from tasks.due_items import heal_due, stop_due
 from tasks.forge_polling import poll_repository
-from tasks.inbox import identify, resolve_pending
+from tasks.inbox import identify
 from tasks.outbox import deliver
+from tasks.pending import resolve_pending
 from tasks.polling import each_project, poll_board
 from tasks.reclaiming import free_leaked_locks
 from tasks.republishing import publish_again

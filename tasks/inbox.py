@@ -1,15 +1,15 @@
-"""From deliveries to signals: stored first, understood as soon as the project's states are known, then applied."""
+"""From deliveries to signals: stored first, understood as soon as the project's states are known, then applied.
 
-import asyncio
-import contextlib
+Those that cannot be understood at once are the business of `tasks.pending`.
+"""
+
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlmodel import Session
 
-from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.inbound.telegram import WAIT
 from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
@@ -22,9 +22,6 @@ from tasks.hearing import polled_before, replayed_lately, told_late
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
-
-UNKNOWN = "unknown to Orch"
-"""Stands for the project of a card that none of the registry's projects has."""
 
 AT_ONCE = DECISIONS | {Signal.STOP_REQUESTED, Signal.CARD_CLOSED}
 """Signals that are applied in the transaction that stores them; the others wake a run that applies them."""
@@ -121,7 +118,7 @@ def _understand(
 
 
 def _may_be_ours(root: Services, entry: InboundSignal) -> bool:
-    return not entry.project_ref or _project(root, entry.project_ref) is not None
+    return not entry.project_ref or project_of(root, entry.project_ref) is not None
 
 
 def _is_button(entry: InboundSignal) -> bool:
@@ -137,7 +134,7 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         if _is_echo(entry, own):
             return "", "our own change"
         raise NotYet
-    project = _project(root, entry.project_ref)
+    project = project_of(root, entry.project_ref)
     if project is None:
         return "", f"no project is {entry.project_ref}"
     if _is_echo(entry, own):
@@ -252,7 +249,8 @@ def _shown_by_us(session: Session, key: str | None) -> set[Status]:
     return {about_to, item.shown} if item.shown else {about_to}
 
 
-def _project(root: Services, ref: str) -> Project | None:
+def project_of(root: Services, ref: str) -> Project | None:
+    """The project that the tracker or the forge calls `ref`."""
     return root.projects.of_tracker(ref) or root.projects.of_repository(ref)
 
 
@@ -307,77 +305,3 @@ def _inbound(entry: Mapping[str, Any]) -> InboundSignal:
 async def identify(root: Services) -> Own:
     """Who the configured tokens belong to. Raises `Unavailable` or `Refused`."""
     return Own(await root.tracker.own_ids(), await root.forge.own_login())
-
-
-async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
-    """Ask for the states that stored deliveries need and resolve them; the keys of the items that moved.
-
-    A project whose states cannot be read leaves its deliveries pending, whatever the reason, and does not touch the
-    others'. Only a state that a list read just now does not have is given up.
-    """
-    moved: list[str] = []
-    failed: set[str] = set()
-    after = 0
-    while page := await root.store.aread(inbox.pending, after=after):
-        after = page[-1].id
-        for stored in page:
-            moved += await _try_pending(root, stored, own, failed)
-    return tuple(moved)
-
-
-async def _try_pending(root: Services, stored: inbox.PendingDelivery, own: Own, failed: set[str]) -> tuple[str, ...]:
-    """Resolve one delivery if that can be done; projects that could not be asked are added to `failed`."""
-    pending, refs = stored, {entry["project_ref"] for entry in stored.inbound}
-    try:
-        hopeless = ""
-        if not refs & failed:
-            pending = await _completed(root, stored)
-            hopeless = await _learn(root, pending)
-    except OrchError as error:
-        log.info("delivery %s stays pending: %s", pending.id, error)
-        failed |= refs
-        hopeless = ""
-    if hopeless:
-        log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
-        await root.store.awrite(inbox.resolved, pending.id, f"{inbox.GIVEN_UP}{hopeless}", root.now())
-        return ()
-    done = await _resolve_one(root, pending, own)
-    return done.items if done is not None else ()
-
-
-async def _completed(root: Services, pending: inbox.PendingDelivery) -> inbox.PendingDelivery:
-    """The delivery with what its sender has left out about moved cards, read from the tracker."""
-    return replace(pending, inbound=tuple([await _complete(root, entry) for entry in pending.inbound]))
-
-
-async def _complete(root: Services, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    payload = entry["payload"]
-    if not entry.get("state") or (entry["project_ref"] and "sequence_id" in payload):
-        return entry
-    project = _project(root, entry["project_ref"])
-    for candidate in [project] if project else root.projects.values():
-        with contextlib.suppress(Refused):  # another project's card, or one that is gone
-            card = await root.tracker.item(candidate, entry["item_ref"])
-            told = {"sequence_id": card.sequence_id, "title": card.title, "description": card.description}
-            return {**entry, "project_ref": card.project_id, "payload": {**told, **payload}}
-    return {**entry, "project_ref": entry["project_ref"] or UNKNOWN, "payload": {"sequence_id": None, **payload}}
-
-
-async def _learn(root: Services, pending: inbox.PendingDelivery) -> str:
-    """Have the states that a delivery needs; why it can never be understood, empty when it can be."""
-    for entry in pending.inbound:
-        project = _project(root, entry["project_ref"])
-        if project is None or not entry.get("state"):
-            continue
-        before, wanted = root.states.cached(project), entry["state"]["state_id"]
-        known = await root.states.of(project, having=wanted)
-        if known.knows(wanted):
-            continue
-        if known is before:
-            raise Unavailable(f"the states of {project.key} are old and lack {wanted}, and could not be read again")
-        return f"Plane project {project.key} has no state {wanted}."
-    return ""
-
-
-async def _resolve_one(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:
-    return await asyncio.to_thread(resolve, root, pending, own)

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import LeaseLost
 from pipeline.messages import Texts
 from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
@@ -79,6 +79,8 @@ def _claim(
     )  # fmt: skip
     if isinstance(lease, Owner):
         return NotNow("Owned by another run", f"Run {lease.flow_run_id} works on {key} already.", lease.flow_run_id)
+    if lease.stolen_from is not None and root.went_with_its_host(lease.stolen_from.process):
+        item = crashes.forgive(session, lease.stolen_from, now, root.texts)
     if item.not_before is not None and now < item.not_before:
         leases.release(session, item.id, lease.token)
         return NotNow(

@@ -8,9 +8,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline.decide import held_because
-from pipeline.store import counters, due, items, leases, outbox, suspicions
+from pipeline.messages import Texts
+from pipeline.store import counters, crashes, due, leases, outbox, suspicions
 from pipeline.store.items import MERGING
-from pipeline.store.leases import Alive
+from pipeline.store.leases import Alive, WentWithItsHost
 from tasks import prefect_api
 from tasks.healing import CANNOT_BE_RESUMED, PENDING_GRACE
 from tasks.services import Services
@@ -25,14 +26,13 @@ LEAKED_AFTER = timedelta(seconds=90)
 """How long a merge lock may be held by nobody: longer than its lease, which Prefect's server ends by itself."""
 
 
-def reclaim_dead(session: Session, now: datetime, alive: Alive) -> list[str]:
+def reclaim_dead(session: Session, now: datetime, alive: Alive, went: WentWithItsHost, texts: Texts) -> list[str]:
     """Free every item whose owner is dead and have its stage started; their keys. For the start of Orch. Idempotent."""
     freed: list[str] = []
     for holder in leases.owners(session):
-        if leases.lives(holder, now, alive) or not leases.release(session, holder.item_id, holder.token):
+        item = None if leases.lives(holder, now, alive) else crashes.reclaim(session, holder, went, now, texts)
+        if item is None:
             continue
-        counters.count(session, counters.RECLAIMED)
-        item = items.snapshot(items.lock(session, holder.item_id))
         if held_because(item) is None:
             outbox.enter(session, item.key, item.stage, now)
         freed.append(item.key)

@@ -16,7 +16,8 @@ from sqlalchemy import make_url
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from pipeline.clients.bubblewrap import Bubblewrap
-from pipeline.clients.process import alive_here, safe_environment
+from pipeline.clients.process import safe_environment
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import SettingsError
 from pipeline.messages import Texts
@@ -109,6 +110,10 @@ class Services:
     def alive(self, process: ProcessIdentity) -> bool | None:
         """Whether a recorded process lives; None when it ran on another host."""
         return alive_here(process)
+
+    def went_with_its_host(self, process: ProcessIdentity) -> bool:
+        """Whether a recorded process died because this host, on which it ran, has been started anew."""
+        return went_with_its_host(process)
 
     def agent_home(self, item: str, role: Role) -> Path:
         """Made if need be. Each item and role has its own, so that no agent leaves settings for the one that judges it."""

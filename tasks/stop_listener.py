@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from sqlmodel import Session
 
-from pipeline.clients.process import identity, kill_group
+from pipeline.clients.process_identity import identity, kill_group
 from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.store import evidence, items, leases
 from pipeline.store.leases import Lease

@@ -25,8 +25,9 @@ from pipeline.inbound.telegram import parse_telegram
 from pipeline.model import Delivery
 from pipeline.projects import Project
 from pipeline.store import heartbeats, inbox
-from tasks.inbox import Own, identify, receive, resolve_pending
+from tasks.inbox import Own, identify, receive
 from tasks.outbox import due, send
+from tasks.pending import resolve_pending
 from tasks.services import Services
 
 log = logging.getLogger("orch.receiver")
@@ -108,7 +109,9 @@ async def _release_lease(root: Services, request: Request, work_item: str) -> Re
     if (refused := _no_operator(root, request)) is not None:
         return refused
     try:
-        said = await root.store.awrite(release, root.texts, work_item, "an operator", root.now(), root.alive)
+        said = await root.store.awrite(
+            release, root.texts, work_item, "an operator", root.now(), root.alive, root.went_with_its_host
+        )
     except Refused as error:
         return _answer(409, "operator", str(error))
     return _answer(200, "operator", said)

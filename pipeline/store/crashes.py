@@ -1,15 +1,54 @@
-"""The breaker: a project whose runs die again and again is told from an item that is just unlucky."""
+"""The deaths of runs: what is counted of them, and the breaker of a project whose runs die again and again."""
 
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete, select
 
+from pipeline.messages import Texts
 from pipeline.model import WorkItem
-from pipeline.store import freezes
+from pipeline.stages import Stage
+from pipeline.store import counters, freezes, items, leases, reactions
+from pipeline.store.leases import Owner, WentWithItsHost
 from pipeline.store.tables import CrashRow
 
 TOO_MANY, WITHIN = 5, timedelta(minutes=10)
 """So many deaths in so short a time are not the items' fault."""
+
+
+def reclaim(session: Session, dead: Owner, went: WentWithItsHost, now: datetime, texts: Texts) -> WorkItem | None:
+    """Take the item away from its dead owner; the item then, None when it was not the owner's any more. Idempotent.
+
+    The death was counted when the run entered; see `forgive` for one that died with its host.
+    """
+    if not leases.release(session, dead.item_id, dead.token):
+        return None
+    counters.count(session, counters.RECLAIMED)
+    if went(dead.process):
+        return forgive(session, dead, now, texts)
+    return items.snapshot(items.lock(session, dead.item_id))
+
+
+def forgive(session: Session, dead: Owner, now: datetime, texts: Texts) -> WorkItem:
+    """The item without the failure that its owner counted at entry: its host went, which says nothing about the item.
+
+    People are told of it as of any other death. To be called once, as the owner's lease is ended.
+    """
+    row = items.lock(session, dead.item_id)
+    if row.failures and dead.stage is not Stage.CANCELLED:  # STOP counts no failures
+        html = texts("recovered", key=row.key, title=row.title, stage=row.stage)
+        reactions.say(session, row.key, html, f"recovered:{row.id}:{dead.token}", now)
+        row.failures, row.not_before = row.failures - 1, None
+        session.add(row)
+        _uncount_last(session, dead.item_id)
+        session.flush()
+    return items.snapshot(row)
+
+
+def _uncount_last(session: Session, item_id: int) -> None:
+    """Forget the item's last death: the next run of an item that has died before counts it as this one did."""
+    last = select(CrashRow).where(CrashRow.item_id == item_id).order_by(col(CrashRow.id).desc()).limit(1)
+    for row in session.exec(last).all():
+        session.delete(row)
 
 
 def count(session: Session, item: WorkItem, now: datetime) -> bool:

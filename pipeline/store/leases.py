@@ -16,18 +16,6 @@ STUCK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """Proof of ownership. `stolen_from` is the dead run whose lease was taken over, if there was one."""
-
-    item_id: int
-    token: str
-    generation: int
-    flow_run_id: str
-    expires_at: datetime
-    stolen_from: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Owner:
     """Who owns an item just now."""
 
@@ -40,8 +28,23 @@ class Owner:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Proof of ownership. `stolen_from` is the dead owner whose lease was taken over, if there was one."""
+
+    item_id: int
+    token: str
+    generation: int
+    flow_run_id: str
+    expires_at: datetime
+    stolen_from: Owner | None = None
+
+
 Alive = Callable[[ProcessIdentity], bool | None]
 """Whether a process lives: None when it ran on another host, so that nobody here can tell."""
+
+WentWithItsHost = Callable[[ProcessIdentity], bool]
+"""Whether a process died because its host was started anew; False also where nobody here can tell."""
 
 
 def owner(session: Session, item_id: int) -> Owner | None:
@@ -86,7 +89,7 @@ def claim(
     held = session.get(LeaseRow, item_id)
     if held is not None and lives(_owner(held), now, alive):
         return _owner(held)
-    stolen_from = held.flow_run_id if held else None
+    stolen_from = _owner(held) if held else None
     if held is not None:
         session.delete(held)
         session.flush()

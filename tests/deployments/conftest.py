@@ -12,6 +12,9 @@ from deployments.definitions import Definition, WorkPoolName
 from deployments.pools import CONTROL
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from pipeline.stages import WORKED
+from tests.support.desks import desk, sandbox
+
+__all__ = ["client", "desk", "empty", "sandbox", "stub_folder", "stubs"]
 
 STUBS = (*(stage.value for stage in WORKED), "intake", "wake", "stop", "ask")
 

@@ -1,40 +1,30 @@
 """What an operator does besides deciding: each says what it did, and refuses with the next step."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments import control
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import alive_here
+from pipeline.clients.process_identity import alive_here
 from pipeline.errors import Refused
 from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAKE
 from pipeline.stages import Stage
 from pipeline.store import dependencies, freezes, inbox, items, journal, leases, outbox, waits
 from pipeline.store.leases import Lease
-from tasks.inbox import resolve_pending
+from tasks.pending import resolve_pending
 from tests.pipeline.store.helpers import claimed
+from tests.support.deliveries import OWN, plane_says
 from tests.support.hooks import plane_moved
-from tests.support.services import Desk, open_desk
-from tests.tasks.test_inbox import OWN, plane_says
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
+from tests.support.services import Desk
 
 
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        await opened.root.states.of(opened.project)
-        yield opened
+async def desk(desk: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await desk.root.states.of(desk.project)
+    return desk
 
 
 def woken(desk: Desk) -> list[str]:
@@ -190,7 +180,7 @@ def test_a_living_run_in_the_middle_of_what_cannot_be_undone_keeps_its_item(desk
     desk.store.write(journal.start, item, "land", lease, subject="a" * 40, now=desk.clock.now)
     with pytest.raises(Refused, match="about to end its land"):
         desk.store.write(
-            control.release, desk.root.texts, item.key, "ada", desk.clock.now, alive=lambda _: True
+            control.release, desk.root.texts, item.key, "ada", desk.clock.now, lambda _: True, lambda _: False
         )  # fmt: skip
 
 

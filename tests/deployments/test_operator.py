@@ -1,32 +1,17 @@
 """What a person says on the command line is a signal like any other; what follows is sent by the running Orch."""
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from deployments import operator
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.errors import Refused
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.signals import WAIT_ANSWERED
 from pipeline.stages import Role, Stage
 from pipeline.store import items, waits
 from tests.pipeline.store.helpers import claimed
-from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
+from tests.support.services import Desk
 
 
 def say(desk: Desk, item: WorkItem, signal: str, text: str = "") -> str:

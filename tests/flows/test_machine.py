@@ -134,6 +134,11 @@ class Machine(RuleBasedStateMachine):
     def the_renewals_of_a_process_do_not_get_through(self, number: int) -> None:
         self.actor(number).silent = True
 
+    @rule(one_in=st.integers(0, 3))
+    def this_host_is_started_anew(self, one_in: int) -> None:
+        if one_in == 0:
+            self.world.restart_host()
+
     @rule()
     def the_runs_hear_of_stops(self) -> None:
         self.world.listen()

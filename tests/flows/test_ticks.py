@@ -3,13 +3,15 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.input.run_input import keyset_from_paused_state
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Running, Suspended
 
@@ -18,21 +20,16 @@ from deployments.limits import ensure_merge_limit
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import alive, identity
-from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
+from pipeline.clients.process_identity import alive, identity
+from pipeline.model import Choice, Decision, Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import counters, items, leases
+from pipeline.store import counters, due, items, leases, waits
+from pipeline.store.due import Standing
 from tasks import prefect_api
 from tasks.due_items import heal_due
+from tasks.healing import heal_one, observe
 from tasks.reclaiming import free_leaked_locks
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture
@@ -117,6 +114,53 @@ async def test_a_suspended_run_that_a_person_cancelled_holds_the_item(desk: Desk
     desk.asks(item, WaitKind.APPROVAL, run=await run_of(item, Cancelled()))
     assert await heal_due(desk.root) == [f"{item.key}: its waiting run was cancelled in Prefect"]
     assert desk.again(item).hold == "blocked"
+
+
+async def cannot_be_resumed(desk: Desk) -> tuple[Standing, str]:
+    """An item whose person decided long ago, and its run, which was killed between Suspended and its form."""
+    item = desk.item()
+    state = Suspended(pause_key=f"approval-{item.key}")
+    state.state_details.run_input_keyset = keyset_from_paused_state(state)
+    run = await run_of(item, state)
+    wait = desk.asks(item, WaitKind.APPROVAL, run=run)
+    decision = Decision(WaitKind.APPROVAL, Choice.APPROVE, str(wait.commit), "ada", "", desk.clock.now)
+    desk.store.write(waits.decide, item, decision)
+    desk.store.write(waits.request_wake, item.id, desk.clock.now)
+    desk.clock.forward(11)
+    found = desk.store.read(due.standing, item.key)
+    assert found is not None
+    return found, run
+
+
+async def test_a_run_that_cannot_be_resumed_is_replaced(desk: Desk) -> None:
+    found, run = await cannot_be_resumed(desk)
+    healed = await heal_one(desk.root, found, await observe([found]))
+    assert healed == "started analysis again: its run could not be resumed (Run input schema not found.)"
+    assert (await state_of(run), desk.wait_of(found.item)) == (StateType.CANCELLED, None)
+    assert len(await runs(found.item)) == 2
+
+
+async def test_of_an_item_that_is_left_alone_no_run_is_cancelled(desk: Desk) -> None:
+    """The next look would take that for a person's doing, and hold the item."""
+
+    async def left_alone(_item: WorkItem) -> str:
+        return "its card stands in blocked"
+
+    found, run = await cannot_be_resumed(desk)
+    assert await heal_one(desk.root, found, await observe([found]), left_alone) is None
+    assert await state_of(run) is StateType.PAUSED
+    assert await heal_due(desk.root) != [f"{found.item.key}: its waiting run was cancelled in Prefect"]
+    assert desk.again(found.item).hold is None
+
+
+async def test_a_run_that_somebody_else_resumed_meanwhile_goes_on(desk: Desk) -> None:
+    found, run = await cannot_be_resumed(desk)
+    seen = await observe([found])
+    async with get_client() as client:
+        await client.set_flow_run_state(UUID(run), Running(), force=True)
+    assert await heal_one(desk.root, found, seen) is None
+    assert (await state_of(run), desk.wait_of(found.item)) == (StateType.RUNNING, found.wait)
+    assert len(await runs(found.item)) == 1
 
 
 async def test_a_suspended_run_of_nobody_is_let_go(desk: Desk) -> None:

@@ -75,7 +75,10 @@ DESCRIPTION = "Customers want a receipt on paper: every price, the discount, shi
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a forked run ended: killed by itself as planned, or in the state `name`. `passed` are its checkpoints."""
+    """How a forked run ended: killed or told to end by itself as planned, or in the state `name`.
+
+    `passed` are its checkpoints.
+    """
 
     killed: bool
     name: str
@@ -171,7 +174,7 @@ class Stand:
             told.write_text(json.dumps([state.name, state.message]))
 
         number = reap(fork(carry_out, self.log))
-        assert number in (0, signal.SIGKILL)
+        assert number in (0, signal.SIGKILL, signal.SIGTERM)
         name, message = json.loads(told.read_text()) if number == 0 else ("", "")
         return Ended(number != 0, name, message or "", tuple(passed.read_text().split("\n")[:-1]))
 

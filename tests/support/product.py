@@ -86,9 +86,13 @@ class Product:
         if item.hold is not None:
             raise AssertionError(f"{item.key} is held: {item.hold_reason}")
         wait = self.wait(item.key)
-        if wait is not None and wait.kind.human and wait.id not in decided:
+        if wait is not None and wait.kind.human and wait.id not in decided and self._is_shown(item):
             decided.add(wait.id)
             self.sandbox.move_card(item.key, "Approved" if wait.stage is Stage.ANALYSIS else "Confirm Deploy")
+
+    def _is_shown(self, item: WorkItem) -> bool:
+        """Whether the card says that a person is asked: who moves it while Orch does is heard by the webhook alone."""
+        return self.sandbox.card(item.key).state == ("In Review" if item.stage is Stage.ANALYSIS else "Awaiting Deploy")
 
     # --- what can be seen
 

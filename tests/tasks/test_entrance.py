@@ -1,38 +1,28 @@
 """Entering a stage: relations are read when they may have changed, and what keeps an item out is written down."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows import deploy
-from flows.stage import Run
+from flows.run import Run
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import dependencies, freezes, journal, outbox, waits
 from tasks import entrance, healing
 from tasks.ownership import Claimed, NotNow, claim
+from tests.support.deliveries import plane_says
 from tests.support.hooks import plane_moved
-from tests.support.services import Desk, open_desk
-from tests.tasks.test_inbox import plane_says
+from tests.support.services import Desk
 
 BOTH = (dependencies.BY_HAND, dependencies.FROM_TRACKER)
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        await desk.root.states.of(desk.project)
-        yield desk
+async def desk(desk: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await desk.root.states.of(desk.project)
+    return desk
 
 
 def with_settings(desk: Desk, **changes: Any) -> None:

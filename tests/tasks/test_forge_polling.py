@@ -1,33 +1,17 @@
 """What became of pull requests and no webhook told is found by one listing a repository, once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from benchmarks.counting import counted_requests
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.model import Delivery, InboundSignal, Pull, ReviewKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import counters, items
 from tasks.forge_polling import poll_repository
 from tasks.inbox import Own, receive
-from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
+from tests.support.services import Desk
 
 
 async def with_pull(desk: Desk, stage: Stage = Stage.REVIEW) -> tuple[WorkItem, Pull]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -13,9 +12,8 @@ from prefect.states import Cancelled, Running
 
 from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows.reconcile import PARTS, reconcile
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import Hold, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, items, leases, reactions, suspicions, waits
@@ -25,18 +23,6 @@ from tasks.healing import Observed, heal_one
 from tasks.reclaiming import ZOMBIE_AFTER, end_zombies, reclaim_dead
 from tests.pipeline.store.helpers import HERE, claimed
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 def waits_for_ci(desk: Desk) -> tuple[WorkItem, Wait]:
@@ -69,12 +55,13 @@ def test_at_the_start_the_dead_are_reclaimed_at_once_and_the_living_are_left(des
     first, second = desk.item(Stage.REVIEW), desk.item(Stage.TESTING)
     for item in (first, second):
         claimed(desk.store, item, run=f"run-{item.id}", now=desk.clock.now)
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: True) == []
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: False) == [first.key, second.key]
+    lives, went, texts = lambda _: True, lambda _: False, desk.root.texts
+    assert desk.store.write(reclaim_dead, desk.clock.now, lives, went, texts) == []
+    assert desk.store.write(reclaim_dead, desk.clock.now, went, went, texts) == [first.key, second.key]
     assert [(row.payload["event"], row.payload["stage"]) for row in desk.letters] == [
         ("orch.stage.entered", "review"), ("orch.stage.entered", "testing"),
     ]  # fmt: skip
-    assert desk.store.write(reclaim_dead, desk.clock.now, lambda _: False) == []
+    assert desk.store.write(reclaim_dead, desk.clock.now, went, went, texts) == []
 
 
 def dies(desk: Desk, item: WorkItem) -> Standing:

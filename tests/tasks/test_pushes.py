@@ -1,37 +1,22 @@
 """Whose push it was that the task branch stands at: ours is gone on with, somebody else's is judged first."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.errors import StaleWrite
 from pipeline.model import Found, WorkItem
-from pipeline.ports import Workspace
 from pipeline.stages import Stage
 from pipeline.store import items
-from tasks import branch, steps
-from tests.support.services import Desk, open_desk
+from pipeline.workspace import Workspace
+from tasks import branch
+from tests.support.services import Desk
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-
-        async def services() -> object:
-            return desk.root
-
-        monkeypatch.setattr(steps, "services", services)
-        yield desk
+@pytest.fixture(autouse=True)
+def working(desk: Desk, at_work: Callable[[Desk], None]) -> None:
+    at_work(desk)
 
 
 def at(desk: Desk, stage: Stage) -> WorkItem:

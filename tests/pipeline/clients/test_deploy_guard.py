@@ -23,7 +23,7 @@ from pipeline.clients.hooks import (
     guard_outcome,
     start_detached,
 )
-from pipeline.clients.process import alive
+from pipeline.clients.process_identity import alive
 from pipeline.model import ProcessIdentity
 from tests.pipeline.clients.conftest import Replay
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.clients.hooks import run_hook, start_detached
-from pipeline.clients.process import alive, identity, kill_group, safe_environment
+from pipeline.clients.process import safe_environment
+from pipeline.clients.process_identity import alive, identity, kill_group
 from pipeline.errors import CouldNotRun
 from pipeline.model import HookEnd, HookRun
 

@@ -7,23 +7,9 @@ from uuid import UUID
 import pytest
 
 from pipeline.clients.workspace import GitWorkspace
-from pipeline.errors import CouldNotRun, Missing, SettingsError
+from pipeline.errors import CouldNotRun, Missing, SettingsError, Unavailable
 from pipeline.projects import Project
 from tests.pipeline.clients.origin import ARTIFACTS, BRANCH, ITEM, Origin, change, git, write
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
-@pytest.fixture
-def workspace(origin: Origin) -> GitWorkspace:
-    workspace = origin.workspace()
-    workspace.fetch()
-    return workspace
 
 
 def test_fetching_tells_the_default_branch_as_it_is_now(origin: Origin, workspace: GitWorkspace) -> None:
@@ -50,6 +36,20 @@ def test_a_repository_without_the_default_branch_is_told_so(origin: Origin) -> N
     git(origin.base, "init", "-q", "--bare", "empty.git")
     with pytest.raises(Missing, match="no branch main"):
         origin.workspace(url=str(origin.base / "empty.git")).fetch()
+
+
+def test_a_repository_whose_default_branch_was_renamed_is_told_so(origin: Origin, workspace: GitWorkspace) -> None:
+    git(origin.bare, "branch", "-m", "main", "trunk")
+    with pytest.raises(Missing, match="no branch main"):
+        workspace.fetch()
+
+
+def test_a_repository_that_had_branches_and_shows_none_is_looked_at_again(
+    origin: Origin, workspace: GitWorkspace
+) -> None:
+    git(origin.bare, "update-ref", "-d", "refs/heads/main")
+    with pytest.raises(Unavailable, match="as if it had no branch at all"):
+        workspace.fetch()
 
 
 def test_a_password_in_the_url_is_refused() -> None:

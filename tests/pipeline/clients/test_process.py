@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import Ended, ProcessEnd, alive, identity, kill_group, run, run_blocking, safe_environment
+from pipeline.clients.process import Ended, ProcessEnd, run, run_blocking, safe_environment
+from pipeline.clients.process_identity import alive, identity, kill_group, went_with_its_host
 from pipeline.errors import CouldNotRun
 from pipeline.model import ProcessIdentity
 
@@ -228,6 +229,13 @@ def test_a_group_of_another_host_is_refused_with_its_name() -> None:
 
 def test_our_own_process_is_alive() -> None:
     assert alive(identity(os.getpid()))
+
+
+@pytest.mark.parametrize(
+    ("other", "went"), [({}, False), ({"boot": "another"}, True), ({"boot": "another", "host": "elsewhere"}, False)]
+)
+def test_only_what_ran_here_before_this_boot_went_with_its_host(other: dict[str, str], went: bool) -> None:
+    assert went_with_its_host(replace(identity(os.getpid()), **other)) is went  # type: ignore[arg-type]
 
 
 def test_a_zombie_is_not_alive() -> None:

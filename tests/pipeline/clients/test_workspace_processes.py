@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import Landed, MovedOn, Pushed, Rebased
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
 
@@ -25,13 +25,6 @@ def child(work: Callable[..., object], *arguments: object) -> None:
 
 
 FORK = multiprocessing.get_context("fork")  # from a warm parent: importing everything anew takes longer than the test
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
 
 
 def becomes(true: Callable[[], bool]) -> bool:

@@ -18,7 +18,8 @@ def test_a_dead_owners_lease_is_taken_over_at_once_and_the_generation_rises(stor
     second = claimed(store, item, run="run-2", alive=False)
     assert isinstance(first, Lease)
     assert isinstance(second, Lease)
-    assert (second.stolen_from, second.generation) == ("run-1", first.generation + 1)
+    assert second.stolen_from is not None
+    assert (second.stolen_from.flow_run_id, second.generation) == ("run-1", first.generation + 1)
 
 
 def test_an_owner_on_another_host_counts_until_its_lease_runs_out(store: Store) -> None:

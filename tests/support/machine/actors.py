@@ -31,9 +31,9 @@ class Actor:
     """One process. `where` is what it is about to do; `silent` tells that its renewals do not get through."""
 
     def __init__(
-        self, pid: int, host: str, run_id: str, name: str, work: Callable[[], Coroutine[Any, Any, Any]]
+        self, pid: int, host: str, boot: str, run_id: str, name: str, work: Callable[[], Coroutine[Any, Any, Any]]
     ) -> None:
-        self.pid, self.host, self.run_id, self.name = pid, host, run_id, name
+        self.pid, self.host, self.boot, self.run_id, self.name = pid, host, boot, run_id, name
         self.where = "begin"
         self.silent = self.over = self.suspended = self.cuts_its_next_write = False
         self.began: datetime | None = None

@@ -94,7 +94,7 @@ class Repository:
 
 
 class MadeUpWorkspace:
-    """Fills `pipeline.ports.Workspace` for a repository, as far as the flows go."""
+    """Fills `pipeline.workspace.Workspace` for a repository, as far as the flows go."""
 
     def __init__(self, repository: Repository) -> None:
         self.of = repository

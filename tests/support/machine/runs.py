@@ -135,6 +135,12 @@ class MadeUpPrefect:
 
     # --- what else of Prefect the flows use
 
+    async def form(self, key: str, *, flow_run_id: UUID) -> Mapping[str, str] | None:
+        """What a person has filled in, by the key under which Prefect keeps it."""
+        pause("prefect: read the form")
+        run = self.runs.get(str(flow_run_id))
+        return run.forms.get(key.removeprefix("suspended-").removesuffix("-response")) if run else None
+
     async def suspend(self, *, wait_for_input: type[Any], key: str) -> Any:
         """Suspend the run; with a key that it was resumed with before: what the person has filled in."""
         actor = CURRENT.get()
@@ -178,7 +184,7 @@ class _OwnRun:
 def _whoever_runs(_pid: int) -> ProcessIdentity:
     actor = CURRENT.get()
     assert actor is not None
-    return ProcessIdentity(actor.host, "boot", actor.pid, 1.0)
+    return ProcessIdentity(actor.host, actor.boot, actor.pid, 1.0)
 
 
 async def _nothing(*_args: Any, **_kwargs: Any) -> None:
@@ -200,6 +206,7 @@ def replaced(prefect: MadeUpPrefect, end_process: Callable[..., None], others: M
         **{f"{module}.end_process": end_process for module in ("tasks.ownership", "tasks.stopping", "tasks.healing")},
         **{f"{module}.identity": _whoever_runs for module in ("tasks.ownership", "tasks.stopping")},
         "flows.stage.asuspend_flow_run": prefect.suspend,
+        "prefect.input.run_input.aread_flow_run_input": prefect.form,
         "flows.stage.acreate_table_artifact": _nothing,
         "flows.stage.asyncio": _asyncio_without_sleep(),
         "tasks.reverting.asyncio": _asyncio_without_sleep(),

@@ -9,7 +9,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,12 +79,16 @@ class Root(ClockedServices):
 
     repository: Repository
     living: dict[int, Actor]
+    boots: list[str] = field(default_factory=lambda: ["boot"])
 
     def workspace(self, project: object) -> Any:
         return MadeUpWorkspace(self.repository)
 
     def alive(self, process: ProcessIdentity) -> bool | None:
         return process.pgid in self.living if process.host == HERE else None
+
+    def went_with_its_host(self, process: ProcessIdentity) -> bool:
+        return process.host == HERE and process.boot != self.boots[-1]
 
     @property
     def sandbox(self) -> Any:
@@ -203,7 +207,7 @@ class World:
 
     def _begin(self, host: str, run_id: str, name: str, work: Callable[[], Any]) -> Actor:
         self._pids += 1
-        actor = self.living[self._pids] = Actor(self._pids, host, run_id, name, work)
+        actor = self.living[self._pids] = Actor(self._pids, host, self.root.boots[-1], run_id, name, work)
         actor.began = self.root.now()
         return actor
 
@@ -220,6 +224,13 @@ class World:
         """It is gone as after kill -9; whether its worker has `seen` that is another matter."""
         actor.die()
         self._ended(actor, StateType.CRASHED if seen else StateType.RUNNING)
+
+    def restart_host(self) -> None:
+        """This host goes down, with all that runs on it, and comes up again."""
+        for actor in self.actors:
+            if actor.host == HERE:
+                self.kill(actor, seen=False)
+        self.root.boots.append(f"boot {len(self.root.boots)}")
 
     def _ended(self, actor: Actor, state: StateType) -> None:
         self.living.pop(actor.pid, None)
