@@ -28,7 +28,7 @@ from pipeline.errors import LeaseLost, Refused, StaleWrite
 from pipeline.model import Hold, Wait, WaitKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import WORKED, Stage
-from pipeline.store import dependencies, freezes, items, places, waits
+from pipeline.store import dependencies, freezes, inbox, items, places, waits
 from tests.support.machine.actors import Actor
 from tests.support.machine.promises import Promises
 from tests.support.machine.world import ELSEWHERE, HERE, KEYS, World
@@ -242,6 +242,7 @@ class Machine(RuleBasedStateMachine):
             assert item.stage.terminal, (item, self.wait(item))
             if item.stage is Stage.DONE and item.landed is not None:
                 assert self.world.repository.contains(self.world.production.serving, item.landed)
+        assert self.world.read(inbox.unconsumed) == []
 
     def stated(self, item: WorkItem) -> bool:
         """Whether it has ended, or it is said what it waits for and only a person can see to."""

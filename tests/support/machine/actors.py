@@ -92,13 +92,15 @@ def pause(where: str) -> None:
 
 
 class SteppedStore(Store):
-    """A store before which every process stops. `witness` hears of each write, before and after it."""
+    """A store before which every process stops. `witness` hears of each of their writes, before and after it."""
 
-    witness: Callable[[str, tuple[Any, ...]], Callable[[Any], None]] | None = None
+    witness: Callable[[str, tuple[Any, ...]], Callable[[Any], None] | None] | None = None
+    written = 0
 
     def write(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A write; one that is to be cut off is rolled back together with its process."""
         actor = CURRENT.get()
+        self.written += 1
         if actor is None:
             return super().write(work, *args, **kwargs)
         actor.pause(f"write: {work.__name__}")

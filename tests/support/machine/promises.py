@@ -16,7 +16,7 @@ from pipeline.entry import Blocker, needs_place
 from pipeline.model import Choice, Decision, WaitKind, WorkItem
 from pipeline.stages import WORKED, Stage, allowed
 from pipeline.store import crashes, dependencies, drains, evidence, items, journal, leases, places, queue, waits
-from pipeline.store.tables import LeaseRow, OutboxRow, PlaceRow, TicketRow, TransitionRow, WaitRow
+from pipeline.store.tables import LeaseRow, OutboxRow, PlaceRow, SignalRow, TicketRow, TransitionRow, WaitRow
 from tasks.ownership import Claimed
 from tests.support.machine.actors import CURRENT, Actor
 from tests.support.machine.world import World
@@ -42,6 +42,7 @@ class Seen:
     effects: list[journal.Effect]
     decisions: tuple[Decision, ...]
     agents: list[evidence.AgentRun]
+    taken_back_by: list[str]
     hangs_on: Counter[str]
     owner: leases.Owner | None
 
@@ -53,6 +54,7 @@ class Promises:
         self.world, self.broken = world, world.said_by_orch
         self.frozen_at: datetime | None = None
         self._deployed: Counter[str] = Counter()
+        self._looked_at = 0
         world.store.witness = self._hears
         world.repository.witness = self
 
@@ -164,7 +166,10 @@ class Promises:
     # --- at any moment
 
     def look(self) -> list[str]:
-        """One look at the store; a sentence for each promise that is broken, now or before."""
+        """One look at the store, if anything was written; a sentence for each promise that is broken, now or before."""
+        if self._looked_at == self.world.store.written:
+            return self.broken
+        self._looked_at = self.world.store.written
         repository = self.world.repository
         seen, said = self.world.read(_look)
         told = [f"{one.item.key}: {sentence}" for one in seen for sentence in self._of_item(one)]
@@ -228,10 +233,12 @@ class Promises:
     def _bounds(self, seen: Seen) -> Iterable[tuple[str, bool]]:
         by_people = Counter(t.actor for t in seen.moves if t.actor.startswith("person "))
         decided = Counter(d.actor for d in seen.decisions if d.actor.startswith("person "))
+        back = seen.taken_back_by if seen.item.cancelled_at is None else []
         caps = self.world.root.caps
         over = {r: n for r, n in seen.item.attempts.items() if n > caps[r] + by_people.total()}  # type: ignore[index]
         return (
             (f"one word of a person moved it twice: {by_people}", all(n == 1 for n in by_people.values())),
+            (f"taken back by {back}, moved by {by_people}", set(back) <= by_people.keys()),
             (f"one word of a person decided twice: {decided}", all(n == 1 for n in decided.values())),
             (f"attempts {over} over the caps", not over),
         )
@@ -276,12 +283,18 @@ def _look(session: Session) -> tuple[list[Seen], list[str]]:
 
 def _seen(session: Session, item: WorkItem, hangs_on: Counter[str]) -> Seen:
     moves = select(TransitionRow).where(TransitionRow.item_id == item.id).order_by(col(TransitionRow.id))
+    taken_back = select(SignalRow.actor).where(
+        SignalRow.item_key == item.key,
+        col(SignalRow.consumed_at) >= item.created_at,
+        col(SignalRow.consequence).startswith("back to "),
+    )
     return Seen(
         item,
         list(session.exec(moves).all()),
         journal.of_item(session, item.id),
         waits.decisions(session, item.id),
         evidence.agent_runs(session, item.id),
+        list(session.exec(taken_back).all()),
         hangs_on,
         leases.owner(session, item.id),
     )

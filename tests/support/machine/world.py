@@ -165,6 +165,7 @@ class World:
     # --- the store, for the test itself
 
     def write(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.store.written += 1
         return Store.write(self.store, work, *args, **kwargs)
 
     def read(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
