@@ -1,9 +1,9 @@
 """What an agent stage does before its gates: the branch made ready, the agent's work once a visit, the push."""
 
 from flows.run import Run
-from pipeline import decide, outcomes
+from pipeline import outcomes
 from pipeline.errors import StaleWrite
-from pipeline.model import AgentEnd, WaitKind
+from pipeline.model import AgentEnd, Found, WaitKind
 from pipeline.outcomes import Ask, Outcome, RollBack
 from pipeline.stages import Stage
 from tasks import agents, branch
@@ -16,8 +16,8 @@ async def agent_work(run: Run) -> Run | Outcome:
     """
     key, token = run.item.key, run.lease.token
     await agents.clean_up(key)
-    if await branch.prepare(key, token) and run.item.stage in decide.BRANCH_IS_JUDGED:
-        return judged_anew()
+    if (found := await branch.prepare(key, token)) is not None:
+        return judged_anew(found)
     budget = await agents.asks_for_budget(key)
     if budget is not None:
         return budget
@@ -35,8 +35,6 @@ async def agent_work(run: Run) -> Run | Outcome:
     return run
 
 
-def judged_anew() -> RollBack:
+def judged_anew(found: Found) -> RollBack:
     """Somebody else's commits are judged before they go any further; nobody's attempt is spent on them."""
-    return RollBack(
-        Stage.REVIEW, None, "Somebody pushed to the task branch, so earlier verdicts are void.", feedback=""
-    )
+    return RollBack(Stage.REVIEW, None, "Somebody pushed to the task branch, so earlier verdicts are void.", "", found)

@@ -53,8 +53,8 @@ async def _attempt(run: Run) -> MergeAttempt | RollBack:
     base = await branch.fetch(key)
     if (known := await validation.still_valid(key, base)) is not None:
         return known
-    if await branch.prepare(key, token):
-        return judged_anew()
+    if (found := await branch.prepare(key, token)) is not None:
+        return judged_anew(found)
     rebased = await branch.rebase(key, base) if await validation.needs_rebase(key, base) else None
     if isinstance(rebased, Conflict):
         return validation.conflict(run.project, rebased)

@@ -32,9 +32,10 @@ def advance(session: Session, run: Run, to: Stage, why: str) -> None:
 def roll_back(session: Session, run: Run, back: RollBack) -> None:
     """Take the item back, at the cost of an attempt, with what the role there has to know."""
     now = run.root.now()
+    found = {"tip": back.found.tip, "head": back.found.head, "pushing": None} if back.found else {}
     moved = items.move(
         session, run.item, back.to, actor=ACTOR, reason=back.why, run=run.run_id, token=run.lease.token, now=now,
-        spend=back.role, feedback=back.feedback,
+        spend=back.role, feedback=back.feedback, **found,
     )  # fmt: skip
     html = run.root.texts("rolled_back", key=moved.key, from_stage=run.item.stage, to_stage=back.to, reason=back.why)
     reactions.tell(session, moved.key, html, f"back:{moved.id}:{moved.version}", now, voice=STREAM)

@@ -49,8 +49,8 @@ class WorkItem:
     """One tracker issue under Orch's care: a snapshot of its row.
 
     `version` moves with every stage write. `tip` is the commit of the task branch that Orch last pushed or adopted,
-    `head` the last one of it that changes anything outside the item's artifacts. `deployed` is the commit that was
-    verified to serve production, which is watched until `monitor_until`.
+    `pushing` one that it is about to push, `head` the last one that changes anything outside the item's artifacts.
+    `deployed` is the commit that was verified to serve production, which is watched until `monitor_until`.
     """
 
     id: int
@@ -75,6 +75,7 @@ class WorkItem:
     pull_number: int | None = None
     head: str | None = None
     tip: str | None = None
+    pushing: str | None = None
     validated: str | None = None
     validated_base: str | None = None
     approved: str | None = None
@@ -494,6 +495,14 @@ class Pushed:
     """The remote branch is `tip` now (also when it was before)."""
 
     tip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where somebody else's push has left a task branch."""
+
+    tip: str
+    head: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.model import Answer, GateResult, WaitKind, WorkItem
+from pipeline.model import Answer, Found, GateResult, WaitKind, WorkItem
 from pipeline.stages import ROWS, Role, Stage
 
 
@@ -27,13 +27,15 @@ class Advance:
 class RollBack:
     """Back to an earlier stage with `feedback` for whoever works there.
 
-    A red gate spends one attempt of `role`; without a role nothing was judged and nothing is spent.
+    A red gate spends one attempt of `role`; without a role nothing was judged and nothing is spent. `found` is what
+    somebody else has pushed: it is taken over in the very write that takes the item back.
     """
 
     to: Stage
     role: Role | None
     why: str
     feedback: str
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 
 from pipeline.clients.testing_output import of_both
+from pipeline.decide import BRANCH_IS_JUDGED
 from pipeline.errors import StaleWrite
-from pipeline.model import Conflict, MovedOn, Rebased, TestRun, WorkItem
+from pipeline.model import Conflict, Found, MovedOn, Rebased, TestRun, WorkItem
 from pipeline.projects import Project
 from pipeline.store import evidence, items
 from tasks.services import Services
@@ -26,29 +26,31 @@ async def fetch(key: str) -> str:
 
 
 @task(name="prepare the branch", **STEP)
-async def prepare(key: str, token: str) -> bool:
-    """Have the item's worktree stand where work goes on; whether somebody else's push was taken over.
+async def prepare(key: str, token: str) -> Found | None:
+    """Have the item's worktree stand where work goes on; what somebody else has pushed, where that is to be judged.
 
-    Commits that were made here and not pushed yet are kept, unless somebody else has pushed.
+    That is not taken over here but in the write that voids the verdicts: a run that dies in between finds it again.
+    Commits that were made here and not pushed yet are kept, unless somebody else has pushed. What a run of ours pushed
+    before it died is known by what it had said that it would push: a worktree that was lost tells nothing.
     """
     root, item, project = await subject(key)
     workspace = root.workspace(project)
 
-    def ready() -> tuple[str | None, bool]:
+    def ready() -> str | None:
         workspace.fetch()
         workspace.worktree(item.key, item.branch)
-        local, remote = workspace.tip(item.key), workspace.remote_tip(item.branch)
-        if remote is None or remote == item.tip:
-            return None, False
-        if remote == local:  # pushed by a run of ours that died before it could say so
-            return remote, False
-        workspace.restore(item.key, remote)
-        return remote, item.tip is not None
+        remote = workspace.remote_tip(item.branch)
+        if remote not in (None, item.tip, item.pushing):
+            workspace.restore(item.key, remote)
+        return remote
 
-    unknown, theirs = await asyncio.to_thread(ready)
-    if unknown is not None:
-        await record(root, item, project, token, tip=unknown)
-    return theirs
+    remote = await asyncio.to_thread(ready)
+    if remote in (None, item.tip):
+        return None
+    if remote != item.pushing and item.tip is not None and item.stage in BRANCH_IS_JUDGED:
+        return Found(remote, await asyncio.to_thread(workspace.head, remote, item.artifacts))
+    await record(root, item, project, token, tip=remote)
+    return None
 
 
 @task(name="publish the branch", **STEP)
@@ -60,20 +62,20 @@ async def publish(key: str, token: str, message: str) -> str:
     root, item, project = await subject(key)
     workspace = root.workspace(project)
 
-    def send() -> str:
+    def ready() -> tuple[str, str | None]:
         workspace.fetch()
-        commit = workspace.commit_all(item.key, message)
-        remote = workspace.remote_tip(item.branch)
+        commit, remote = workspace.commit_all(item.key, message), workspace.remote_tip(item.branch)
         if remote not in (None, commit, item.tip):
             raise StaleWrite(f"Somebody pushed {remote} to {item.branch}; what stands there is judged instead.")
-        pushed = workspace.push(item.key, item.branch, expected=remote)
-        if isinstance(pushed, MovedOn):
-            raise StaleWrite(f"{item.branch} moved to {pushed.found} while it was being pushed.")
-        return pushed.tip
+        return commit, remote
 
-    tip = await asyncio.to_thread(send)
-    await record(root, item, project, token, tip=tip)
-    return tip
+    commit, remote = await asyncio.to_thread(ready)
+    await root.store.awrite(items.update, item, token, root.now(), pushing=commit)
+    pushed = await asyncio.to_thread(lambda: workspace.push(item.key, item.branch, expected=remote))
+    if isinstance(pushed, MovedOn):
+        raise StaleWrite(f"{item.branch} moved to {pushed.found} while it was being pushed.")
+    await record(root, item, project, token, tip=pushed.tip)
+    return pushed.tip
 
 
 @task(name="rebase", **STEP)
@@ -117,10 +119,10 @@ async def _run(root: Services, item: WorkItem, project: Project, commit: str, pu
     return await asyncio.to_thread(lambda: root.workspace(project).run_tests(commit, log=log))
 
 
-async def record(root: Services, item: WorkItem, project: Project, token: str, *, tip: str, **changes: Any) -> WorkItem:
+async def record(root: Services, item: WorkItem, project: Project, token: str, *, tip: str) -> WorkItem:
     """Remember where the task branch stands on the forge."""
     head = await asyncio.to_thread(root.workspace(project).head, tip, item.artifacts)
-    return await root.store.awrite(items.update, item, token, root.now(), tip=tip, head=head, **changes)
+    return await root.store.awrite(items.update, item, token, root.now(), tip=tip, head=head, pushing=None)
 
 
 def log_file(root: Services, item: WorkItem, name: str) -> Path:

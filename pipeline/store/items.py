@@ -59,6 +59,7 @@ def snapshot(row: WorkItemRow) -> WorkItem:
         pull_number=row.pull_number,
         head=row.head,
         tip=row.tip,
+        pushing=row.pushing,
         validated=row.validated,
         validated_base=row.validated_base,
         approved=row.approved,

@@ -84,6 +84,7 @@ class WorkItemRow(SQLModel, table=True):
     pull_number: int | None = None
     head: str | None = None
     tip: str | None = None
+    pushing: str | None = None
     validated: str | None = None
     validated_base: str | None = None
     approved: str | None = None
