@@ -8,13 +8,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Without its compiled files every process that is started, a flow run for instance, compiles all of Orch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-long chaos bench-tick check lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/orch demo $(ARGS)
 
+# Three workers for two cores: tests with processes and servers of their own wait half of their time.
 test: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 test-long: $(VENV)/.installed
 	$(BIN)/pytest -m long --timeout 600 $(ARGS)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlmodel import Session
 
 from deployments.operator import open_store
-from pipeline.clients.process import alive_here, went_with_its_host
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.errors import Refused
 from pipeline.messages import Texts
 from pipeline.model import WorkItem

@@ -15,7 +15,7 @@ from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
 from pipeline.model import Answer, WorkItem
 from pipeline.settings import Settings
-from pipeline.store import evidence, items, journal
+from pipeline.store import evidence, items, journal, transitions
 from pipeline.store.engine import Store
 
 
@@ -25,7 +25,7 @@ class ItemReport:
 
     item: WorkItem
     tested_sha: str | None
-    moves: list[items.Transition]
+    moves: list[transitions.Transition]
     runs: list[evidence.AgentRun]
     gates: list[evidence.RecordedGate]
     effects: list[journal.Effect]
@@ -120,7 +120,7 @@ def _item(session: Session, item: WorkItem) -> ItemReport:
     return ItemReport(
         item=item,
         tested_sha=evidence.tested_for_landing(session, item.id),
-        moves=items.history(session, item.id),
+        moves=transitions.history(session, item.id),
         runs=evidence.agent_runs(session, item.id),
         gates=evidence.gates_of(session, item.key),
         effects=journal.of_item(session, item.id),
@@ -180,7 +180,7 @@ def _rows(each: ItemReport) -> list[tuple[str, ...]]:
     return rows
 
 
-def _entered(each: ItemReport, move: items.Transition) -> Any:
+def _entered(each: ItemReport, move: transitions.Transition) -> Any:
     index = each.moves.index(move)
     return each.moves[index - 1].at
 

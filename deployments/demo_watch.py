@@ -13,9 +13,9 @@ from deployments.demo_scenarios import Scenario
 from deployments.sandbox.client import SandboxClient
 from pipeline.errors import CouldNotRun
 from pipeline.model import Answer, Wait, WaitKind, WorkItem
-from pipeline.store import evidence, items, waits
+from pipeline.store import evidence, items, transitions, waits
 from pipeline.store.engine import Store
-from pipeline.store.items import Transition
+from pipeline.store.transitions import Transition
 
 T = TypeVar("T")
 
@@ -138,6 +138,6 @@ def _see(session: Session, keys: list[str] | None) -> Seen:
     return Seen(
         items=known,
         waits={item.id: waits.open_wait(session, item.id) for item in known},
-        moves={item.id: items.history(session, item.id) for item in known},
+        moves={item.id: transitions.history(session, item.id) for item in known},
         gates={item.key: evidence.gates_of(session, item.key) for item in known},
     )

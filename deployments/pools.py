@@ -3,13 +3,21 @@
 import asyncio
 from dataclasses import dataclass
 
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import WorkerStatus
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from pipeline.errors import SettingsError
+from tasks import prefect_api
 
 AGENTS = "orch-agents"
 CONTROL = "orch-control"
@@ -72,3 +80,22 @@ def _wanted(name: str, limit: int) -> WorkPoolCreate:
         concurrency_limit=limit,
         base_job_template=ProcessWorker.get_default_base_job_template(),
     )
+
+
+async def end_never_begun(pool: str) -> int:
+    """Tell Prefect that the pool's Pending runs have crashed; how many. For when its only worker has died. Idempotent.
+
+    Prefect counts them against the pool's limit for ever, and a pool that is full of them starts nothing, not even the
+    tick. A process that such a worker did start meanwhile is refused its run, and ends.
+    """
+    async with get_client() as client:
+        pending = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+            limit=prefect_api.PAGE,
+        )
+    for run in pending:
+        await prefect_api.crashed(str(run.id), "Its worker died before it began.")
+    return len(pending)

@@ -23,6 +23,7 @@ from deployments.process_logs import ChildLog, Terminal
 from pipeline.errors import CouldNotRun
 
 LAST_WORDS_S = 0.5
+MEND_S = 15
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -46,7 +47,8 @@ class Child:
     """What is started: `environment` is the whole of it, nothing is inherited.
 
     `ready` returns once the child serves and may raise `OrchError` to say why it never will; `ready_within_s` and
-    `grace_s` (between TERM and KILL) are in seconds.
+    `grace_s` (between TERM and KILL) are in seconds. `before_restart` is tried once, for `MEND_S` at most, when the child
+    has died; what it raises is logged, and the child started again.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Child:
     ready_within_s: float = 60
     grace_s: float = 10
     restarts: Restarts = Restarts()
+    before_restart: Callable[[], Awaitable[object]] | None = None
 
 
 class Supervisor:
@@ -199,7 +202,17 @@ class _Kept:
                 raise await self._failed(f"ended by itself ({how}) and was started again {len(self._deaths) - 1} times")
             self._log.say(f"ended by itself ({how}); starting it again in {delay:g} s")
             await asyncio.sleep(delay)
+            await self._mend()
             await self._spawn()
+
+    async def _mend(self) -> None:
+        if self.child.before_restart is None:
+            return
+        try:
+            async with asyncio.timeout(MEND_S):
+                await self.child.before_restart()
+        except Exception as error:  # noqa: BLE001  the child is wanted all the same
+            self._log.say(f"could not be cleaned up after: {error!r}")
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """End the child for good; what it wrote until then is in its log."""

@@ -5,10 +5,11 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from pydantic import SecretStr
 
 from deployments.connections import ensure_blocks
-from deployments.pools import AGENTS, CONTROL, wait_until_polled
+from deployments.pools import AGENTS, CONTROL, end_never_begun, wait_until_polled
 from deployments.prefect_server import (
     PrefectServer,
     auth_string,
@@ -29,22 +30,25 @@ from deployments.prefect_server import (
 )
 from deployments.processes import Child, Supervisor
 from deployments.registration import Registered, register
-from pipeline.clients.process import alive_here, went_with_its_host
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.errors import SettingsError
 from pipeline.messages import Texts
 from pipeline.settings import Settings
+from pipeline.store import leases
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
-from tasks.reclaiming import reclaim_dead
+from tasks import prefect_api
+from tasks.reclaiming import CONTROL_MAX, end_lost_runs, reclaim_dead
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The Prefect server that is used: ours, or one that the user runs."""
+    """The Prefect server that is used: ours, or one that the user runs, which other hosts' workers may ask, too."""
 
     url: str
     ui_url: str
     environment: Mapping[str, str]
+    ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +71,16 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
     migrate(store)
     # whoever died with the last `orch up` goes on at once
     store.write(reclaim_dead, datetime.now(UTC), alive_here, went_with_its_host, Texts(settings.language))
+    owners = store.read(leases.owners)
     store.dispose()
     peer = await _prefect(supervisor, settings, prefect_port)
     environment = {**base_environment(), **peer.environment, **as_environment(settings)}
     with _talking_to(peer):
         registered = await _register(settings)
+        await end_lost(owners, ours=peer.ours)
         await supervisor.start(_receiver(settings, environment))
         for pool, name in ((AGENTS, "agents"), (CONTROL, "control")):
-            await supervisor.start(_worker(pool, name, environment, wait=not terse))
+            await supervisor.start(_worker(pool, name, environment, wait=not terse, alone=peer.ours))
     return Running(peer, f"http://{settings.host}:{settings.port}", registered)
 
 
@@ -88,6 +94,15 @@ def free_what_was_stopped(settings: Settings) -> list[str]:
         return store.write(reclaim_dead, datetime.now(UTC), alive_here, lambda _: True, Texts(settings.language))
     finally:
         store.dispose()
+
+
+async def end_lost(owners: Sequence[leases.Owner], *, ours: bool) -> int:
+    """Give back the slots of runs that died with the last `orch up`: full pools would start nothing, not even the tick.
+
+    On a server of ours nobody works before our workers do. To another server other hosts' workers may belong.
+    """
+    tags = (prefect_api.CONTROL_TAG, prefect_api.STAGE_TAG) if ours else (prefect_api.CONTROL_TAG,)
+    return await end_lost_runs(tags, owners, datetime.now(UTC), after=timedelta(0) if ours else CONTROL_MAX)
 
 
 def require_tools(settings: Settings) -> None:
@@ -127,13 +142,13 @@ async def _prefect(supervisor: Supervisor, settings: Settings, port: int) -> Pee
     if theirs:
         auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
         await _reach(theirs, auth)
-        return Peer(theirs, theirs.removesuffix("/api"), client_environment(theirs, auth, home))
+        return Peer(theirs, theirs.removesuffix("/api"), client_environment(theirs, auth, home), ours=False)
     require_free_port(port, "ORCH_PREFECT_PORT")
     server = PrefectServer(home, port, auth_string(settings.state_dir / "prefect-auth"))
     await supervisor.start(
         Child("prefect", server.command, server.environment(), ready=server.wait_until_healthy, ready_within_s=120)
     )
-    return Peer(server.url, server.ui_url, server.client_environment())
+    return Peer(server.url, server.ui_url, server.client_environment(), ours=True)
 
 
 async def _reach(url: str, auth: str) -> None:
@@ -188,9 +203,17 @@ async def _answers(url: str) -> None:
                 return
 
 
-def _worker(pool: str, name: str, environment: Mapping[str, str], *, wait: bool) -> Child:
+def _worker(pool: str, name: str, environment: Mapping[str, str], *, wait: bool, alone: bool) -> Child:
+    """A worker; `alone` when no other host's may take the pool's runs, so that those it leaves Pending are nobody's."""
+
     async def ready() -> None:
         async with get_client() as client:
             await wait_until_polled(client, pool, f"orch-{name}")
 
-    return Child(name, worker_command(pool, f"orch-{name}"), environment, ready=ready if wait else None)
+    return Child(
+        name,
+        worker_command(pool, f"orch-{name}"),
+        environment,
+        ready=ready if wait else None,
+        before_restart=partial(end_never_begun, pool) if alone else None,
+    )

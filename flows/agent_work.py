@@ -1,6 +1,6 @@
 """What an agent stage does before its gates: the branch made ready, the agent's work once a visit, the push."""
 
-from flows.stage import Run
+from flows.run import Run
 from pipeline import decide, outcomes
 from pipeline.errors import StaleWrite
 from pipeline.model import AgentEnd, WaitKind

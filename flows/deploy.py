@@ -7,7 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
 from flows.deploy_staging import defer
-from flows.stage import Run, at_stage, leave
+from flows.run import Run
+from flows.stage import at_stage, leave
 from pipeline.errors import CouldNotRun, Refused
 from pipeline.model import Health, Landed, MovedOn, Probed, Protected, WaitKind
 from pipeline.monitoring import Watched

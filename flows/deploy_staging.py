@@ -6,9 +6,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.agent_work import judged_anew
-from flows.stage import Run, at_stage, leave
+from flows.run import Run
+from flows.stage import at_stage, leave
 from pipeline.model import Conflict, MergeAttempt, MergeEnd
-from pipeline.outcomes import Escalate, Outcome, RollBack
+from pipeline.outcomes import Advance, Escalate, Outcome, RollBack
 from pipeline.stages import Stage
 from pipeline.store import evidence, queue, stands
 from tasks import branch, staging, validation
@@ -18,11 +19,14 @@ from tasks.landing import Busy, merge_turn
 async def validate(run: Run) -> Run | Outcome:
     """Find out, under the project's merge lock, whether the branch may land on what the default branch is now.
 
-    Staging is one place: the gates that look at it are asked before the lock is given back.
+    Staging is one place: the gates that look at it are asked before the lock is given back. An item whose confirmation
+    has survived lands before another is validated: whatever that one's base was, it would have to be validated again.
     """
     async with merge_turn(run.root, run.item, run.project) as turn:
         if not isinstance(turn, Busy):
-            return await _in_turn(run)
+            outcome = await _in_turn(run)
+            turn.comes_back = isinstance(outcome, Advance) and await _is_confirmed(run)
+            return outcome
     if (often := await defer(run)) is not None:
         return often
     return replace(run, merge=MergeAttempt(MergeEnd.BUSY, turn.sentence))
@@ -36,6 +40,12 @@ async def _in_turn(run: Run) -> Outcome:
     if attempt.end is MergeEnd.VALIDATED and attempt.commit is not None:
         await _bring_to_staging(run, attempt.commit)
     return await leave(run)
+
+
+async def _is_confirmed(run: Run) -> bool:
+    """Whether a person has confirmed what was just validated, so that nobody is asked at deploy."""
+    item = (await run.again()).item
+    return item.confirmed is not None and item.confirmed == item.validated
 
 
 async def _attempt(run: Run) -> MergeAttempt | RollBack:

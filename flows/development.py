@@ -4,7 +4,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.agent_work import agent_work
-from flows.stage import Run, at_stage
+from flows.run import Run
+from flows.stage import at_stage
 from pipeline.outcomes import Outcome
 from pipeline.stages import Stage
 from tasks import landing

@@ -6,13 +6,14 @@ from prefect.states import Completed
 from sqlmodel import Session
 
 from pipeline.branches import branch_name
-from pipeline.errors import Refused
+from pipeline.errors import Refused, StaleWrite
 from pipeline.messages import as_comment
 from pipeline.model import Answer, GateResult, TrackerItem, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import ENTRY_GATE, TABLE
 from pipeline.store import evidence, inbox, items, outbox
+from pipeline.store.inbox import StoredSignal
 from tasks import gates, healing, tracker
 from tasks.outbox import deliver
 from tasks.services import Services, services
@@ -44,10 +45,13 @@ async def _intake(root: Services, key: str) -> State[None]:
         return Completed(name="No such card", message=str(error))
     candidate = _candidate(root, project, key, card)
     result = await gates.answer(root, candidate, project, ENTRY_GATE, None, description=card.description)
-    if result.answer is not Answer.PASS:
-        await root.store.awrite(_refuse, root, candidate, card, result)
-        return Completed(name="Not complete", message=result.sentence)
-    item, created = await root.store.awrite(_create, root, candidate, result)
+    try:
+        if result.answer is not Answer.PASS:
+            await root.store.awrite(_refuse, root, candidate, card, result)
+            return Completed(name="Not complete", message=result.sentence)
+        item, created = await root.store.awrite(_create, root, candidate, result)
+    except StaleWrite as error:
+        return Completed(name="Nobody asks for it", message=str(error))
     if not created:
         return Completed(name="Started before", message=f"{key} was started by another run.")
     return Completed(name=f"To {item.stage}", message=result.sentence)
@@ -74,8 +78,10 @@ def _candidate(root: Services, project: Project, key: str, card: TrackerItem) ->
 
 
 def _create(session: Session, root: Services, candidate: WorkItem, result: GateResult) -> tuple[WorkItem, bool]:
+    """The item, and whether it was created now. Raises `StaleWrite` when nobody asks for it any more."""
     now, run = root.now(), str(runtime.flow_run.id)
-    asked = [s for s in inbox.unconsumed(session, candidate.key) if s.signal is Signal.START_REQUESTED]
+    known = items.find(session, candidate.key)
+    asked = _asked_for(session, candidate.key) if known is None else _starts(session, candidate.key)
     item, created = items.create(
         session,
         items.NewItem(
@@ -101,8 +107,9 @@ def _create(session: Session, root: Services, candidate: WorkItem, result: GateR
 
 
 def _refuse(session: Session, root: Services, candidate: WorkItem, card: TrackerItem, result: GateResult) -> None:
-    """Say why on the card and show it blocked; the next To Analyse asks again."""
+    """Say why on the card and show it blocked; the next To Analyse asks again. Raises `StaleWrite` as `_create` does."""
     now, key = root.now(), candidate.key
+    _asked_for(session, key)
     evidence.gate_answered(
         session, item_key=key, item=None, gate=ENTRY_GATE, result=result, run=str(runtime.flow_run.id), now=now
     )
@@ -114,7 +121,22 @@ def _refuse(session: Session, root: Services, candidate: WorkItem, card: Tracker
         outbox.put(session, outbox.Kind.STATUS, key, {"refused": candidate.tracker_id}, now, dedupe=f"status:{once}")
 
 
+def _asked_for(session: Session, key: str) -> list[StoredSignal]:
+    """Who asks for the item to be started; nobody when it is started by hand in Prefect.
+
+    Raises `StaleWrite` when those who asked have all been answered: this run comes late, by an event that came twice or
+    after a STOP, and would start what was refused, has been stopped, or was never to begin.
+    """
+    asked = _starts(session, key)
+    if not asked and inbox.heard(session, key, Signal.START_REQUESTED):
+        raise StaleWrite(f"Nobody asks for {key} to be started any more; move its card to To Analyse.")
+    return asked
+
+
+def _starts(session: Session, key: str) -> list[StoredSignal]:
+    return [stored for stored in inbox.unconsumed(session, key) if stored.signal is Signal.START_REQUESTED]
+
+
 def _consume(session: Session, key: str, consequence: str, root: Services) -> None:
-    for stored in inbox.unconsumed(session, key):
-        if stored.signal is Signal.START_REQUESTED:
-            inbox.consume(session, stored.id, consequence, root.now())
+    for stored in _starts(session, key):
+        inbox.consume(session, stored.id, consequence, root.now())

@@ -6,9 +6,6 @@ nothing to do, suspends while a person has to decide, and ends, named for what i
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
 
 import httpx
 from prefect import runtime
@@ -19,47 +16,21 @@ from prefect.exceptions import ObjectNotFound, Pause, PrefectHTTPStatusError
 from prefect.flow_runs import asuspend_flow_run
 from prefect.logging import get_run_logger
 from prefect.states import Completed
-from sqlmodel import Session
 
+from flows import leaving
+from flows.run import Run
 from pipeline import outcomes
 from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, StaleWrite, Unavailable
-from pipeline.model import Answer, Hold, MergeAttempt, WaitKind, WorkItem
+from pipeline.model import Answer, Hold, WaitKind, WorkItem
 from pipeline.outcomes import Advance, Answered, Ask, Block, Escalate, Outcome, RollBack, WaitFor
-from pipeline.projects import Project
-from pipeline.stages import ROWS, STREAM, Row, Stage
-from pipeline.store import items, outbox, reactions, waits
-from pipeline.store.leases import Lease
-from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, production, stop_listener
+from pipeline.stages import Stage
+from pipeline.store import due, waits
+from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, stop_listener
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
-ACTOR = "orch"
 OWN_PREDECESSOR_S = 15
 """How long a resumed run waits for its own earlier process, which may still be on its way out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a stage: the item as it was last read, and the proof that it is ours."""
-
-    root: Services
-    item: WorkItem
-    project: Project
-    lease: Lease
-    run_id: str
-    merge: MergeAttempt | None = None
-
-    @property
-    def row(self) -> Row:
-        """The item's line of the state machine."""
-        return ROWS[self.item.stage]
-
-    async def again(self) -> "Run":
-        """The same run with the item read anew. Raises `StaleWrite` when it has moved on or was held."""
-        found = await self.root.store.aread(items.find, self.item.key)
-        if found is None or (found.stage, found.version) != (self.item.stage, self.item.version):
-            raise StaleWrite(f"{self.item.key} was moved while this run worked on it.")
-        return replace(self, item=found)
 
 
 Work = Callable[[Run], Awaitable[Run | Outcome]]
@@ -70,6 +41,7 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     """Run one stage of one item as far as it can go, and say in the final state how far that was."""
     root = await services()
     run_id = str(runtime.flow_run.id)
+    await _hear_form(root, work_item, run_id)
     await healing.drain(root, work_item)  # what was said while another stage's run owned the item
     await entrance.refresh(root, work_item)
     claimed = await _claim(root, work_item, stage, run_id)
@@ -96,6 +68,13 @@ async def _give_back(root: Services, claimed: ownership.Claimed, *, in_order: bo
     await deliver(root, claimed.item.key)
 
 
+async def _hear_form(root: Services, work_item: str, run_id: str) -> None:
+    """In a resumed run: take what the person wrote before anything can keep the run out, or close what it answers."""
+    found = await root.store.aread(due.standing, work_item)
+    if found is not None and found.wait is not None and found.wait.kind.human and found.wait.flow_run_id == run_id:
+        await people.hear_form(root, found.item, found.wait)
+
+
 async def _claim(root: Services, key: str, stage: Stage, run_id: str) -> ownership.Claimed | ownership.NotNow:
     for _ in range(OWN_PREDECESSOR_S * 2):
         claimed = await asyncio.to_thread(ownership.claim, root, key, stage, run_id)
@@ -118,7 +97,9 @@ async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work
         asked = error.retry_after if isinstance(error, Unavailable) else None
         return await _back_off(root, claimed, run_id, str(error) or repr(error), asked or 0)
     except (CouldNotRun, Refused, SettingsError) as error:
-        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=not root.project(item.project).self_hosting)
+        project = root.projects.get(item.project)
+        ends_deploy = project is not None and not project.self_hosting
+        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=ends_deploy)
         return Completed(name="Blocked", message=str(error))
     except Exception as error:
         await _hold(root, item, Hold.BLOCKED, f"A bug in Orch stopped its run at {item.stage}: {error!r}.")
@@ -135,12 +116,9 @@ async def _present(run: Run) -> None:
 
 
 async def _back_off(root: Services, claimed: ownership.Claimed, run_id: str, why: str, asked_s: float) -> State[None]:
-    """End, and look again later, not before `asked_s` seconds from now.
-
-    A human wait that is open stays: its run is replaced by the tick.
-    """
+    """End, and look again later, not before `asked_s` seconds from now."""
     try:
-        await root.store.awrite(_wait, root, claimed, run_id, WaitFor(WaitKind.BACK_OFF, why, None), asked_s)
+        await root.store.awrite(leaving.wait_for, root, claimed, run_id, WaitFor(WaitKind.BACK_OFF, why, None), asked_s)
     except (StaleWrite, LeaseLost) as error:
         return Completed(name="Overtaken", message=str(error))
     return Completed(name=f"Waiting for {WAITING[WaitKind.BACK_OFF]}", message=why)
@@ -148,7 +126,6 @@ async def _back_off(root: Services, claimed: ownership.Claimed, run_id: str, why
 
 async def _passes(run: Run, work: Work) -> State[None]:
     """Work and ask until the stage is left; a person's decision starts another round."""
-    await _take_form(run)
     while True:
         run = await run.again()
         worked = await work(run)
@@ -160,18 +137,6 @@ async def _passes(run: Run, work: Work) -> State[None]:
         if await labels.lifts(run.root, run.item, worked):
             continue
         await ask_person(run, worked)
-
-
-async def _take_form(run: Run) -> None:
-    """In a resumed run: take what the person wrote before anything else can fail.
-
-    A suspension whose key has been used returns its form at once; an undecided form changes nothing.
-    """
-    wait = await run.root.store.aread(waits.open_wait, run.item.id)
-    if wait is None or not wait.kind.human or wait.flow_run_id != run.run_id or wait.stage is not run.item.stage:
-        return
-    form = await asuspend_flow_run(wait_for_input=people.FORMS[wait.kind], key=wait.key)
-    await run.root.store.awrite(people.take_form, run.item, wait, form, run.root)
 
 
 async def leave(run: Run) -> Outcome:
@@ -200,17 +165,17 @@ async def _show(run: Run, answers: list[Answered]) -> None:
 async def _follow(run: Run, outcome: Outcome) -> State[None]:
     match outcome:
         case Advance(to, why):
-            await run.root.store.awrite(_advance, run, to, why)
+            await run.root.store.awrite(leaving.advance, run, to, why)
             return Completed(name=f"To {to}", message=why)
         case RollBack(to=to, why=why):
-            await run.root.store.awrite(_roll_back, run, outcome)
+            await run.root.store.awrite(leaving.roll_back, run, outcome)
             return Completed(name=f"Back to {to}", message=why)
         case Escalate(why):
             await _hold(run.root, run.item, Hold.ESCALATED, why)
             return Completed(name="Escalated", message=why)
         case WaitFor(kind, sentence, _):
             claimed = ownership.Claimed(run.item, run.lease)
-            await run.root.store.awrite(_wait, run.root, claimed, run.run_id, outcome)
+            await run.root.store.awrite(leaving.wait_for, run.root, claimed, run.run_id, outcome)
             if kind in TIMED:
                 await _look_again_in_time(run)
             return Completed(name=f"Waiting for {WAITING[kind]}", message=sentence)
@@ -249,75 +214,6 @@ async def _look_again_in_time(run: Run) -> None:
         get_run_logger().warning("the next look could not be scheduled; the tick starts it: %r", error)
 
 
-def _advance(session: Session, run: Run, to: Stage, why: str) -> None:
-    now = run.root.now()
-    changes: dict[str, Any] = {"feedback": ""}
-    if run.item.stage is Stage.ANALYSIS:
-        changes["approved"] = run.item.tip
-    moved = items.move(
-        session, run.item, to, actor=ACTOR, reason=why, run=run.run_id, token=run.lease.token, now=now, **changes
-    )
-    _announce(session, run, moved)
-
-
-def _roll_back(session: Session, run: Run, back: RollBack) -> None:
-    now = run.root.now()
-    moved = items.move(
-        session, run.item, back.to, actor=ACTOR, reason=back.why, run=run.run_id, token=run.lease.token, now=now,
-        spend=back.role, feedback=back.feedback,
-    )  # fmt: skip
-    html = run.root.texts("rolled_back", key=moved.key, from_stage=run.item.stage, to_stage=back.to, reason=back.why)
-    reactions.tell(session, moved.key, html, f"back:{moved.id}:{moved.version}", now, voice=STREAM)
-    _announce(session, run, moved)
-
-
-def _announce(session: Session, run: Run, moved: WorkItem) -> None:
-    """What follows a stage write: the next stage's event, the card, and the message at the end."""
-    now = run.root.now()
-    outbox.status(session, moved.key, now)
-    if moved.stage is Stage.DONE:
-        html = run.root.texts(
-            "done", key=moved.key, title=moved.title, commit=moved.landed or "", branch=run.project.default_branch
-        )
-        reactions.say(session, moved.key, html, f"done:{moved.id}", now)
-        reactions.tell(session, moved.key, html, f"done:{moved.id}", now, voice=STREAM)
-    elif not moved.stage.terminal:
-        outbox.enter(session, moved.key, moved.stage, now)
-
-
-def _wait(
-    session: Session, root: Services, claimed: ownership.Claimed, run_id: str, wait: WaitFor, at_least_s: float = 0
-) -> None:
-    """Write the machine's wait; news that came while we looked wakes the item again at once."""
-    settings, now = root.settings, root.now()
-    item = items.update(session, claimed.item, claimed.lease.token, now)
-    if item.version != claimed.item.version:
-        raise StaleWrite(f"{item.key} was moved or held while this run looked at it.")
-    look_again = {
-        WaitKind.MERGE_TURN: settings.merge_defer_s,
-        WaitKind.BACK_OFF: settings.outage_look_again_s,
-        WaitKind.DEPLOY: settings.deploy_look_again_s,
-        WaitKind.MONITOR: root.project(item.project).monitor_interval_s,
-    }
-    pause_s = max(look_again.get(wait.kind, settings.ci_look_again_s), at_least_s)
-    patience = {WaitKind.FREEZE: settings.person_deadline_s}
-    waits.begin(
-        session,
-        item,
-        wait.kind,
-        key=f"{wait.kind}-{item.id}-{item.version}-{run_id}",
-        sentence=wait.sentence,
-        now=now,
-        commit=wait.commit,
-        flow_run_id=run_id,
-        deadline=now + timedelta(seconds=patience.get(wait.kind, settings.ci_deadline_s)),
-        look_again_at=now + timedelta(seconds=pause_s),
-    )
-    outbox.status(session, item.key, now)
-    if waits.has_news(session, item):
-        outbox.wake(session, item.key, now)
-
-
 async def ask_person(run: Run, ask: Ask) -> None:
     """Suspend until a person has decided; returns once a decision that counts is on record, or none is needed.
 
@@ -342,18 +238,4 @@ async def _hold(
     root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool = False, text: str = ""
 ) -> None:
     get_run_logger().warning("%s is held: %s", item.key, why)
-    await root.store.awrite(_write_hold, root, item, kind, why, ends_deploy=ends_deploy, text=text)
-
-
-def _write_hold(
-    session: Session, root: Services, item: WorkItem, kind: Hold, why: str, *, ends_deploy: bool, text: str = ""
-) -> None:
-    """Hold the item, unless somebody has taken it over, moved it or is stopping it meanwhile.
-
-    A deploy of it that was under way has failed by this, in the same transaction: only a retry begins another.
-    """
-    row = items.lock(session, item.id)
-    if row.version == item.version and row.cancel_requested_at is None:
-        if ends_deploy and row.landed is not None:
-            production.end_failed(session, items.snapshot(row), why, root.now())
-        reactions.hold(session, item, kind, why, root.now(), root.texts, text=text)
+    await root.store.awrite(leaving.hold, root, item, kind, why, ends_deploy=ends_deploy, text=text)

@@ -259,7 +259,7 @@ def _merged(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> 
 def _closed(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> Reaction:
     if item.landed is not None:
         return Ignore("Its change has landed.")
-    if item.pull_number is not None and payload.get("number", item.pull_number) != item.pull_number:
+    if payload.get("number", item.pull_number) != item.pull_number:
         return Ignore(f"Pull request #{payload['number']} is not that of {item.key}.")
     who = payload.get("closed_by") or "Somebody"
     return HoldIt(f"{who} closed the pull request without merging it.", Hold.NEEDS_INPUT)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from sqlmodel import Session
 
 from pipeline import budgets
 from pipeline.clients.agent_stream import usage_so_far
-from pipeline.clients.process import kill_group
+from pipeline.clients.process_identity import kill_group
+from pipeline.errors import StaleWrite
 from pipeline.messages import Markup, lines, link
 from pipeline.model import (
     AgentJob,
@@ -23,12 +25,12 @@ from pipeline.model import (
     WorkItem,
 )
 from pipeline.outcomes import Ask
-from pipeline.ports import Workspace
 from pipeline.projects import Project
 from pipeline.prompts import PromptFacts, override_of, render
 from pipeline.stages import ROWS, Role
 from pipeline.store import evidence, outbox, reactions, waits
 from pipeline.store.evidence import AgentRun
+from pipeline.workspace import Workspace
 from tasks import links
 from tasks.branch import log_file
 from tasks.services import Services
@@ -39,15 +41,22 @@ GRACE_S = 5
 
 @task(name="clean up after an interrupted agent", **STEP)
 async def clean_up(key: str) -> int:
-    """End what a killed run left behind: its agent's processes and half-made changes; how many runs that were."""
+    """End what a killed run left behind: its agent's processes and half-made changes; how many runs that were.
+
+    An agent on another host has died with its run, whose lease has ended; what it left on a disk of that host is not
+    in our way.
+    """
     root, item, project = await subject(key)
+    workspace = root.workspace(project)
     left = await root.store.aread(evidence.unfinished_agent_runs, item.id)
     for run in left:
-        if run.process is not None:
+        elsewhere = run.process is not None and run.process.host != socket.gethostname()
+        if run.process is not None and not elsewhere:
             await asyncio.to_thread(kill_group, run.process, grace_s=GRACE_S)
-        if run.visit == item.visit and run.role is ROWS[item.stage].role:
-            await asyncio.to_thread(root.workspace(project).worktree, item.key, item.branch)
-            await asyncio.to_thread(root.workspace(project).restore, item.key, run.start_commit)
+        here = not elsewhere or item.key in await asyncio.to_thread(workspace.worktrees)
+        if here and run.visit == item.visit and run.role is ROWS[item.stage].role:
+            await asyncio.to_thread(workspace.worktree, item.key, item.branch)
+            await asyncio.to_thread(workspace.restore, item.key, run.start_commit)
         used = await asyncio.to_thread(usage_so_far, Path(run.log))
         await root.store.awrite(
             evidence.agent_interrupted, run.id, "Interrupted: the run that held it died.", used, root.now()
@@ -57,7 +66,9 @@ async def clean_up(key: str) -> int:
 
 @task(name="agent", cache_policy=STEP["cache_policy"])
 async def work(key: str, run_id: str) -> AgentRun:
-    """The agent's run for this visit: the recorded one, or one made now. Raises `CouldNotRun`.
+    """The agent's run for this visit: the recorded one, or one made now.
+
+    Raises `CouldNotRun`, and `StaleWrite` when somebody else has ended it meanwhile, as STOP does.
 
     A run that asked a question is repeated once the answer is there. Never retried here: a failed agent is a verdict.
     """
@@ -69,7 +80,8 @@ async def work(key: str, run_id: str) -> AgentRun:
         return known
     await _carry_out(root, item, project, role, answer, run_id)
     done = await root.store.aread(evidence.agent_run_of_visit, item, role)
-    assert done is not None  # noqa: S101  just written
+    if done is None:
+        raise StaleWrite(f"The agent of {key} was ended by another run.")
     return done
 
 

@@ -28,16 +28,19 @@ async def finalise_or_start(there: ItemStands, effect: Effect, lease: Lease) -> 
     """How the detached deploy ended; None while it is under way, in which case it was started if it had not been.
 
     The guard owns the deadline and the rollback, and writes its outcome to a file. A guard that was killed is started
-    again, whichever Orch finds it, until its deadline is long past: then production itself says how it ended.
+    again, whichever Orch finds it, until its deadline is long past: then production itself says how it ended. So it does
+    of a guard on another host, of which nobody here can tell whether it lives.
     """
     outcome = await asyncio.to_thread(guard_outcome, _folder(there, effect))
     if outcome is not None:
         return await _ended(there, _as_run(outcome, _folder(there, effect)))
     guard = effect.details.get("guard")
-    if guard is not None and there.root.alive(ProcessIdentity(**guard)) is not False:
-        return None
+    alive = there.root.alive(ProcessIdentity(**guard)) if guard is not None else False
     deadline = float(effect.details.get("deadline") or 0)
-    if deadline and there.root.now().timestamp() > deadline + _rollback_s(there):
+    over = bool(deadline) and there.root.now().timestamp() > deadline + _rollback_s(there)
+    if alive or (alive is None and not over):
+        return None
+    if over:
         return await _ended(there, await _what_is_seen(there, effect))
     await _start(there, effect, lease, deadline)
     return None

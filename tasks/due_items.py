@@ -50,6 +50,7 @@ async def heal_due(root: Services) -> list[str]:
     await side_by_side(
         *(_heal(root, group, seen, guard, did) for group in (*groups, changed)),
         _tell(did, "zombies were buried", reclaiming.end_zombies(root, begun)),
+        _tell(did, "runs of control flows were buried", reclaiming.end_lost_control_runs(root)),
         _tell(did, "suspended runs were let go", reclaiming.let_orphans_end(root)),
     )
     return did

@@ -13,7 +13,7 @@ from pipeline.model import InboundSignal, Pull, Review, ReviewKind, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import counters, inbox, items, set_aside, sightings
+from pipeline.store import counters, inbox, items, set_aside, sightings, transitions
 from tasks.hearing import PULL_STATES
 from tasks.inbox import Own, identify
 from tasks.polling import FIRST_LOOK, replayed
@@ -91,7 +91,7 @@ def _judged(session: Session, project: Project, pull: Pull) -> datetime | None:
 
 def _came_to_review(session: Session, item: WorkItem) -> datetime | None:
     """When the item last came to review; in whole seconds, as Gitea tells when a review was submitted."""
-    moves = [move.at for move in items.history(session, item.id) if move.to_stage is Stage.REVIEW]
+    moves = [move.at for move in transitions.history(session, item.id) if move.to_stage is Stage.REVIEW]
     return max(moves).replace(microsecond=0) if moves else None
 
 

@@ -159,24 +159,24 @@ async def _people(root: Services, item: WorkItem, wait: Wait, seen: Observed, gu
     """A run that waits for a person: resumed when the decision is there, replaced when it cannot go on."""
     run = seen.named.get(wait.flow_run_id or "")
     if run is None or run.state_type in (StateType.COMPLETED, StateType.CRASHED, StateType.FAILED):
-        return await _anew(root, item, "its waiting run is gone", guard)
+        return await _anew(root, item, wait, "its waiting run is gone", guard)
     if cancels.cancelled(run):
         await root.store.awrite(cancels.hold, item, str(run.id), root)
         return "its waiting run was cancelled in Prefect"
     if run.state_type is not StateType.PAUSED:
-        return await _stuck(root, item, run, guard)
+        return await _stuck(root, item, wait, run, guard)
     if not await root.store.aread(people.already_decided, item, wait):
         return None
     return await _resume(root, item, wait, guard)
 
 
-async def _stuck(root: Services, item: WorkItem, run: FlowRun, guard: Guard) -> str | None:
+async def _stuck(root: Services, item: WorkItem, wait: Wait, run: FlowRun, guard: Guard) -> str | None:
     """A resumed run that holds no lease: on its way, or dead if that takes too long."""
     since = run.state.timestamp if run.state else root.now()
     if run.state_type is StateType.SCHEDULED or root.now() - since < PENDING_GRACE:
         return None
     await prefect_api.crashed(str(run.id), "Its process is gone.")
-    return await _anew(root, item, "its resumed run had died", guard)
+    return await _anew(root, item, wait, "its resumed run had died", guard)
 
 
 async def _resume(root: Services, item: WorkItem, wait: Wait, guard: Guard) -> str | None:
@@ -185,10 +185,18 @@ async def _resume(root: Services, item: WorkItem, wait: Wait, guard: Guard) -> s
     if isinstance(answer, prefect_api.Resumed):
         return "resumed: the decision is there"
     since = wait.wake_requested_at
-    if answer.ended or (since is not None and root.now() - since > CANNOT_BE_RESUMED):
-        await prefect_api.cancel(wait.flow_run_id or "", f"It could not be resumed: {answer.reason}")
-        return await _anew(root, item, f"its run could not be resumed ({answer.reason})", guard)
-    return f"could not be resumed yet: {answer.reason}"
+    if not answer.ended and (since is None or root.now() - since <= CANNOT_BE_RESUMED):
+        return f"could not be resumed yet: {answer.reason}"
+    if await _goes_on(wait):
+        return None  # somebody else has resumed it meanwhile
+    why = f"its run could not be resumed ({answer.reason})"
+    return await _anew(root, item, wait, why, guard, still_suspended=True)
+
+
+async def _goes_on(wait: Wait) -> bool:
+    """Whether the wait's run, which was suspended, is not any more."""
+    runs = await prefect_api.states_of([wait.flow_run_id or ""])
+    return any(run.state_type is not StateType.PAUSED for run in runs.values())
 
 
 async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Observed, guard: Guard) -> str | None:
@@ -258,12 +266,31 @@ def _on_its_way(run: FlowRun, now: datetime) -> bool:
     return run.state_type in (StateType.PENDING, StateType.RUNNING) and now - since < PENDING_GRACE
 
 
-async def _anew(root: Services, item: WorkItem, why: str, guard: Guard) -> str | None:
-    """The run that the item waited in cannot go on: its wait is closed, and another run asks again."""
+async def _anew(
+    root: Services, item: WorkItem, wait: Wait, why: str, guard: Guard, *, still_suspended: bool = False
+) -> str | None:
+    """The run that the item waited in cannot go on: its wait is closed, and another run asks again.
+
+    What its form says is recorded first. It is cancelled only once nothing waits in it any more, or the next look would
+    take that for a person's doing.
+    """
     if await _left_alone(item, guard):
         return None
-    await root.store.awrite(waits.close, item.id, why, root.now())
+    await people.hear_form(root, item, wait)
+    if not await root.store.awrite(_give_up, item, wait, why, root.now()):
+        return None
+    if still_suspended:
+        await prefect_api.cancel(wait.flow_run_id or "", f"Another run asks again: {why}.")
     return await _start(root, item, why)
+
+
+def _give_up(session: Session, item: WorkItem, wait: Wait, why: str, now: datetime) -> bool:
+    """Close the wait; False when it is not what the item waits for any more."""
+    current = waits.open_wait(session, item.id)
+    if current is None or current.id != wait.id:
+        return False
+    waits.close(session, item.id, why, now)
+    return True
 
 
 async def _enter(root: Services, item: WorkItem, why: str, guard: Guard) -> str | None:

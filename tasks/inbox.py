@@ -1,4 +1,7 @@
-"""From deliveries to signals: stored first, understood as soon as the project's states are known, then applied."""
+"""From deliveries to signals: stored first, understood as soon as the project's states are known, then applied.
+
+Those that cannot be understood at once are the business of `tasks.pending`.
+"""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -20,9 +23,6 @@ from tasks.hearing import polled_before, replayed_lately, told_late
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
-
-UNKNOWN = "unknown to Orch"
-"""Stands for the project of a card that none of the registry's projects has."""
 
 AT_ONCE = DECISIONS | {Signal.STOP_REQUESTED, Signal.CARD_CLOSED}
 """Signals that are applied in the transaction that stores them; the others wake a run that applies them."""

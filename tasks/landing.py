@@ -20,11 +20,15 @@ from tasks.steps import STEP, subject
 LAND = "land"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MergeLock:
-    """Proof that this run is the one that may change the project's default branch now."""
+    """Proof that this run is the one that may change the project's default branch now.
+
+    With `comes_back` the item stays first in the queue when the turn ends: nothing keeps it from landing next.
+    """
 
     project: str
+    comes_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncI
 
     The ticket orders who comes next, Prefect's limit is the lock: leased, so that a dead holder frees it. Neither is
     the proof: landing moves the branch to exactly the tested commit or not at all. The ticket is given back, and the
-    next one woken, when the body ends in order.
+    next one woken, when the body ends in order; one that comes back keeps it.
     """
     ticket = await root.store.awrite(queue.take, item, root.now())
     if not ticket.first:
@@ -60,8 +64,9 @@ async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncI
         except AcquireConcurrencySlotTimeoutError:
             yield Busy(f"The merge lock of {project.key} is held by another run.")
             return
-        yield MergeLock(project.key)
-    await root.store.awrite(queue.leave, item, root.now())
+        lock = MergeLock(project.key)
+        yield lock
+    await root.store.awrite(queue.keep if lock.comes_back else queue.leave, item, root.now())
 
 
 @task(name="land", **STEP)

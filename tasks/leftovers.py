@@ -8,10 +8,10 @@ from prefect import task
 from pipeline.branches import PREFIX
 from pipeline.errors import CouldNotRun, Refused, Unavailable
 from pipeline.model import WorkItem
-from pipeline.ports import Workspace
 from pipeline.projects import Project
 from pipeline.store import journal
 from pipeline.store.leases import Lease
+from pipeline.workspace import Workspace
 from tasks.services import Services
 from tasks.steps import STEP, alone
 

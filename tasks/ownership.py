@@ -18,13 +18,13 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import LeaseLost
 from pipeline.messages import Texts
 from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.outcomes import Block, WaitFor
 from pipeline.stages import Stage
-from pipeline.store import admission, crashes, drains, items, leases, reactions, waits
+from pipeline.store import admission, crashes, drains, items, leases, outbox, reactions, waits
 from pipeline.store.engine import Store
 from pipeline.store.leases import Lease, Owner
 from tasks import entrance
@@ -91,6 +91,7 @@ def _claim(
     if kept is not None:
         leases.release(session, item.id, lease.token)
         return _keep_out(session, root, item, kept, run_id)
+    _let_in(session, item, now)
     return _enter(session, item, lease, now, root.settings.crash_backoff_s, root.texts)
 
 
@@ -116,7 +117,16 @@ def _keep_out(session: Session, root: Services, item: WorkItem, kept: WaitFor | 
         deadline=now + timedelta(seconds=settings.person_deadline_s),
         look_again_at=now + timedelta(seconds=settings.ci_look_again_s),
     )
+    outbox.status(session, item.key, now)
     return NotNow(f"Waiting for {KEPT_OUT[kept.kind]}", kept.sentence)
+
+
+def _let_in(session: Session, item: WorkItem, now: datetime) -> None:
+    """What kept the item out is over; while it is worked on nobody is to be told that it waits."""
+    wait = waits.open_wait(session, item.id)
+    if wait is not None and wait.kind in KEPT_OUT:
+        waits.close(session, item.id, "it was let in", now)
+        outbox.status(session, item.key, now)
 
 
 KEPT_OUT = {WaitKind.DEPENDENCY: "what it depends on", WaitKind.SERIAL: "a place in its project"}

@@ -9,10 +9,13 @@ from typing import Any
 
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.store import inbox
-from tasks.inbox import UNKNOWN, Own, Received, as_inbound, project_of, resolve
+from tasks.inbox import Own, Received, as_inbound, project_of, resolve
 from tasks.services import Services
 
 log = logging.getLogger("orch.pending")
+
+UNKNOWN = "unknown to Orch"
+"""Stands for the project of a card that none of the registry's projects has."""
 
 
 ASK_S = 12

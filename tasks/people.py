@@ -4,8 +4,11 @@ import secrets
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Literal
+from uuid import UUID
 
 from prefect.input import RunInput
+from prefect.input.run_input import keyset_from_paused_state
+from prefect.states import Suspended
 from sqlmodel import Session
 
 from pipeline.errors import StaleWrite
@@ -172,6 +175,19 @@ def already_decided(session: Session, item: WorkItem, wait: Wait) -> bool:
         and (wait.kind is not WaitKind.ANSWER or decision.at >= wait.since)
         for decision in waits.decisions(session, item.id)
     )
+
+
+async def hear_form(root: Services, item: WorkItem, wait: Wait) -> None:
+    """Record what a person has written into the form of the wait's run, if anything.
+
+    Only Prefect knows that until then, so it is read before anything can close the wait. A run that Prefect has lost, or
+    that was resumed without a word, says nothing.
+    """
+    if wait.flow_run_id is None:
+        return
+    keys = keyset_from_paused_state(Suspended(pause_key=wait.key))
+    form = await FORMS[wait.kind].aload(keys, flow_run_id=UUID(wait.flow_run_id))
+    await root.store.awrite(take_form, item, wait, form, root)
 
 
 def take_form(session: Session, item: WorkItem, wait: Wait, form: Form, root: Services) -> bool:

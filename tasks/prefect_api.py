@@ -25,11 +25,13 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Crashed, Scheduled
 
+from pipeline.clients.http import certificates
 from pipeline.errors import Unavailable
 from pipeline.signals import stage_resource
 from pipeline.stages import Stage
 
 STAGE_TAG = "orch-stage"
+CONTROL_TAG = "orch-control"
 EVENT_TIMEOUT_S = 10
 
 PAGE = 200
@@ -76,7 +78,11 @@ async def post_event(payload: Mapping[str, Any], event_id: UUID, occurred: datet
     secret = settings.auth_string.get_secret_value() if settings.auth_string else ""
     auth = tuple(secret.split(":", 1)) if secret else None
     try:
-        async with httpx.AsyncClient(timeout=EVENT_TIMEOUT_S, auth=auth) as client:  # type: ignore[arg-type]  # two parts
+        async with httpx.AsyncClient(
+            timeout=EVENT_TIMEOUT_S,
+            auth=auth,  # type: ignore[arg-type]  # two parts
+            verify=certificates(),
+        ) as client:
             answer = await client.post(f"{settings.url}/events", json=[event])
     except httpx.HTTPError as error:
         raise Unavailable(f"The Prefect server at {settings.url} does not answer: {error!r}.") from error
@@ -167,6 +173,12 @@ async def begun_stage_runs() -> tuple[list[FlowRun], bool]:
     return await _listed(BEGUN, pages=CROWD)
 
 
+async def runs_at_work(tag: str) -> list[FlowRun]:
+    """Runs with this tag that are pending or running: not more than a page, for the pools let only a few run at once."""
+    async with get_client() as client:
+        return await _page(client, [StateType.PENDING, StateType.RUNNING], offset=0, tag=tag)
+
+
 async def suspended_stage_runs(page: int) -> list[FlowRun]:
     """One page of the suspended stage runs, in the order of their ids; empty behind the last."""
     async with get_client() as client:
@@ -200,10 +212,10 @@ async def _listed(wanted: list[StateType], *, pages: int | None) -> tuple[list[F
     return found, True
 
 
-async def _page(client: PrefectClient, wanted: list[StateType], *, offset: int) -> list[FlowRun]:
+async def _page(client: PrefectClient, wanted: list[StateType], *, offset: int, tag: str = STAGE_TAG) -> list[FlowRun]:
     return await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[STAGE_TAG]),
+            tags=FlowRunFilterTags(all_=[tag]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=wanted)),
         ),
         sort=FlowRunSort.ID_DESC,

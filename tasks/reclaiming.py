@@ -22,6 +22,16 @@ ZOMBIE_AFTER = timedelta(minutes=3)
 """How long a run may go on in Prefect without owning its item before its slot is taken back. It may have given the item
 up and be sending what follows; the item itself does not wait for this."""
 
+NEVER_BEGUN_AFTER = timedelta(seconds=25)
+"""The same for a run that is still Pending: its worker has died before it started a process. One that was only slow finds
+itself told to have crashed, and the stage is started again."""
+
+CONTROL_MAX = timedelta(minutes=10)
+"""How long a run that works no stage and owns no item may go on: intake, wake and the tick take seconds."""
+
+PENDING_MAX = timedelta(minutes=2)
+"""How long it may take from the moment a worker has taken such a run until its process has begun."""
+
 LEAKED_AFTER = timedelta(seconds=90)
 """How long a merge lock may be held by nobody: longer than its lease, which Prefect's server ends by itself."""
 
@@ -42,14 +52,45 @@ def reclaim_dead(session: Session, now: datetime, alive: Alive, went: WentWithIt
 async def end_zombies(root: Services, begun: Iterable[FlowRun]) -> int:
     """Tell Prefect of runs without a process, so that they give their slots back; how many. Believed at a second look."""
     now = root.now()
-    holders = await root.store.aread(leases.owners)
-    owning = {holder.flow_run_id for holder in holders if leases.lives(holder, now, root.alive)}
-    suspects = {str(run.id) for run in begun if _goes_on(run, now) and str(run.id) not in owning}
-    dead = await root.store.awrite(suspicions.confirmed, "run", suspects, now, after=ZOMBIE_AFTER)
+    owning = {holder.flow_run_id for holder in await root.store.aread(_living, now, root.alive)}
+    suspects = [run for run in begun if _goes_on(run, now) and str(run.id) not in owning]
+    dead: list[str] = []
+    for state, after in ((StateType.PENDING, NEVER_BEGUN_AFTER), (StateType.RUNNING, ZOMBIE_AFTER)):
+        subjects = {str(run.id) for run in suspects if run.state_type is state}
+        dead += await root.store.awrite(suspicions.confirmed, f"{state.value} run", subjects, now, after=after)
     for run_id in dead:
         log.warning("run %s goes on in Prefect alone; it is told that the run has crashed", run_id)
         await prefect_api.crashed(run_id, "Its process is gone.")
     return len(dead)
+
+
+def _living(session: Session, now: datetime, alive: Alive) -> list[leases.Owner]:
+    return [holder for holder in leases.owners(session) if leases.lives(holder, now, alive)]
+
+
+async def end_lost_control_runs(root: Services) -> int:
+    """Tell Prefect of runs of intake, wake, stop and the tick that have gone on for too long; how many."""
+    now = root.now()
+    living = await root.store.aread(_living, now, root.alive)
+    return await end_lost_runs((prefect_api.CONTROL_TAG,), living, now, after=CONTROL_MAX)
+
+
+async def end_lost_runs(tags: Iterable[str], owners: Iterable[leases.Owner], now: datetime, *, after: timedelta) -> int:
+    """Tell Prefect of runs with one of `tags` that have died with their worker: no `owners`, and begun `after` ago; how many.
+
+    Prefect would count them for ever against the few that their pool lets run at once, the tick among them.
+    """
+    owning = {owner.flow_run_id for owner in owners}
+    ended = 0
+    for tag in tags:
+        for run in await prefect_api.runs_at_work(tag):
+            most = min(after, PENDING_MAX) if run.state_type is StateType.PENDING else after
+            if run.state is None or str(run.id) in owning or now - run.state.timestamp < most:
+                continue
+            log.warning("run %s goes on in Prefect alone; it is told that the run has crashed", run.id)
+            await prefect_api.crashed(str(run.id), "Its process is gone.")
+            ended += 1
+    return ended
 
 
 def _goes_on(run: FlowRun, now: datetime) -> bool:

@@ -16,7 +16,8 @@ from sqlalchemy import make_url
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
 from pipeline.clients.bubblewrap import Bubblewrap
-from pipeline.clients.process import alive_here, safe_environment, went_with_its_host
+from pipeline.clients.process import safe_environment
+from pipeline.clients.process_identity import alive_here, went_with_its_host
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import SettingsError
 from pipeline.messages import Texts

@@ -4,6 +4,7 @@ The flow `stop` comes later, through Prefect and a new process, and finds the re
 away, what works on the item has ended all the same.
 """
 
+import asyncio
 import logging
 import os
 import socket
@@ -13,16 +14,19 @@ from contextlib import contextmanager
 
 from sqlmodel import Session
 
-from pipeline.clients.process import identity, kill_group
+from pipeline.clients.process_identity import identity, kill_group
 from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.store import evidence, items, leases
 from pipeline.store.leases import Lease
-from tasks import ownership, stopping
+from tasks import ownership, prefect_api, stopping
 from tasks.services import Services
 
 log = logging.getLogger("orch.stop_listener")
 
 LOOK_S = 1.0
+
+TELL_S = 2.0
+"""How long Prefect may take to hear of it."""
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def listening(root: Services, claimed: ownership.Claimed) -> Iterator[None]:
             try:
                 agents = root.store.read(_to_be_ended, claimed.item, claimed.lease)
                 if agents is not None and not done.is_set():
-                    _end(root, claimed.item.key, agents)
+                    _end(root, claimed, agents)
             except Exception:  # the thread must live on; what it cannot do, the flow `stop` does
                 log.exception("%s: whether it was stopped could not be looked at", claimed.item.key)
 
@@ -63,8 +67,19 @@ def _to_be_ended(session: Session, item: WorkItem, lease: Lease) -> list[Process
     return [process for process in running if process is not None and process.host == socket.gethostname()]
 
 
-def _end(root: Services, key: str, agents: list[ProcessIdentity]) -> None:
-    log.warning("%s was stopped: its run ends here", key)
+def _end(root: Services, claimed: ownership.Claimed, agents: list[ProcessIdentity]) -> None:
+    log.warning("%s was stopped: its run ends here", claimed.item.key)
+    telling = threading.Thread(target=_tell_prefect, args=(claimed,), daemon=True)
+    telling.start()
     for process in agents:
         kill_group(process, grace_s=stopping.GRACE_S)
+    telling.join(TELL_S)
     ownership.end_process(root, identity(os.getpid()))
+
+
+def _tell_prefect(claimed: ownership.Claimed) -> None:
+    """Have Prefect call the run cancelled before its process is gone, or it calls it crashed and people are alarmed."""
+    try:
+        asyncio.run(prefect_api.cancel(claimed.lease.flow_run_id, f"{claimed.item.key} was stopped."))
+    except Exception:  # a Prefect that is away keeps nothing from ending
+        log.warning("%s: Prefect could not be told that its run was stopped", claimed.item.key, exc_info=True)

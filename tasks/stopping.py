@@ -16,7 +16,7 @@ from prefect import runtime, task
 from sqlmodel import Session
 
 from pipeline.clients.agent_stream import usage_so_far
-from pipeline.clients.process import identity, kill_group
+from pipeline.clients.process_identity import identity, kill_group
 from pipeline.model import WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import STREAM, Stage

@@ -11,6 +11,7 @@ from deployments.sandbox.options import Options
 from deployments.sandbox.stand_faults import StandFaultKind
 from deployments.sandbox.state import PRESSES, Hook, StandName, TelegramMessage
 from deployments.sandbox.views import CardView, RepositoryView, StandView, StateView
+from pipeline.clients.http import certificates
 
 Who = Literal["person", "api"]
 
@@ -25,7 +26,7 @@ class SandboxClient:
     def __init__(self, url: str, options: Options | None = None) -> None:
         self.url = url.rstrip("/")
         self.options = options or Options()
-        self._http = httpx.Client(base_url=f"{self.url}/sandbox", timeout=30, trust_env=False)
+        self._http = _client(f"{self.url}/sandbox")
 
     def __enter__(self) -> Self:
         return self
@@ -75,13 +76,13 @@ class SandboxClient:
     def gitea_api(self, token: str | None = None) -> httpx.Client:
         """A client of Gitea's API with a token (the person's unless given)."""
         header = {"Authorization": f"token {token or self.options.gitea_person_token}"}
-        return httpx.Client(base_url=f"{self.gitea_url}/api/v1", headers=header, trust_env=False, timeout=30)
+        return _client(f"{self.gitea_url}/api/v1", header)
 
     def plane_api(self, token: str | None = None) -> httpx.Client:
         """A client of Plane's workspace API with a key (the bot's unless given)."""
         base = f"{self.plane_url}/api/v1/workspaces/{self.options.workspace}"
         header = {"X-API-Key": token or self.options.plane_bot_token}
-        return httpx.Client(base_url=base, headers=header, trust_env=False, timeout=30)
+        return _client(base, header)
 
     # --- looking ---
 
@@ -313,3 +314,8 @@ class SandboxClient:
         if answer.is_error:
             raise SandboxError(f"{method} /sandbox{path}: {answer.status_code} {answer.text}")
         return answer.json()
+
+
+def _client(base: str, headers: Mapping[str, str] | None = None) -> httpx.Client:
+    known = certificates(trust_env=False)
+    return httpx.Client(base_url=base, headers=headers, timeout=30, trust_env=False, verify=known)

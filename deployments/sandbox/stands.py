@@ -16,6 +16,7 @@ from deployments.sandbox.stand_faults import StandFault, StandFaults
 from deployments.sandbox.stand_process import StandProcess
 from deployments.sandbox.state import Artifact, Deploy, Hook, StandName
 from deployments.sandbox.views import StandView
+from pipeline.clients.http import certificates
 
 STANDS: tuple[StandName, ...] = get_args(StandName)
 SAMPLE_REPOSITORY = ("acme", "shop")
@@ -126,7 +127,9 @@ class Stands:
 
     async def _ask_process(self, stand: StandName, question: str) -> tuple[int, Json]:
         """The service's answer; one that was replaced in the meantime is not missed."""
-        self._http = self._http or httpx.AsyncClient(trust_env=False, timeout=ASK_S)
+        self._http = self._http or httpx.AsyncClient(
+            trust_env=False, timeout=ASK_S, verify=certificates(trust_env=False)
+        )
         process = await self._process(stand)
         if process.pid is None:
             raise StandError(502, f"The service of {process.artifact.name} has ended; deploy to {stand} again.")

@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 
 from deployments.sandbox.faults import Faults, Peer
+from pipeline.clients.http import certificates
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ class WebhookSender:
 
     def __init__(self, faults: Faults, *, timeout: float) -> None:
         self._faults = faults
-        self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=True, trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, follow_redirects=True, trust_env=False, verify=certificates(trust_env=False)
+        )
         self._queues: dict[Peer, asyncio.Queue[Delivery]] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._later: set[asyncio.Task[None]] = set()

@@ -143,13 +143,15 @@ class Repository:
         prefix = supervised(["git"], report_to="stderr")
         return self._checked(arguments, self._execute(prefix, arguments, environment, LOCAL_TIMEOUT_S), ok)
 
-    def talk(self, *arguments: str) -> Result:
+    def talk(self, *arguments: str, trace: str | None = None) -> Result:
         """Talk to the remote, with credentials and a time limit; the caller judges the exit code.
 
-        Raises `Unavailable` when it takes longer than the remote's `timeout_s`.
+        With `trace`, the name of one of git's GIT_TRACE_* variables, that trace is in the result's `error`, too. Raises
+        `Unavailable` when it takes longer than the remote's `timeout_s`.
         """
         prefix = supervised(["git"], report_to="stderr")
-        result = self._execute(prefix, arguments, self.remote.credentials, self.remote.timeout_s)
+        extra = {**self.remote.credentials, **({trace: "1"} if trace else {})}
+        result = self._execute(prefix, arguments, extra, self.remote.timeout_s)
         if result.code == -signal.SIGKILL:
             raise Unavailable(
                 f"{self.remote.name} did not answer git {arguments[0]} within {self.remote.timeout_s:g} s. "

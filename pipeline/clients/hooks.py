@@ -18,7 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.clients.logs import end_of, last_line, readable
-from pipeline.clients.process import Ended, ProcessEnd, identity, run, safe_environment
+from pipeline.clients.process import Ended, ProcessEnd, run, safe_environment
+from pipeline.clients.process_identity import identity
 from pipeline.errors import CouldNotRun
 from pipeline.model import HookEnd, HookRun, ProcessIdentity
 from pipeline.projects import Probe

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import math
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -32,6 +34,15 @@ LONGEST_RETRY_AFTER_S = 3600.0
 
 _MESSAGE_KEYS = ("message", "detail", "error", "error_message", "description")
 _LONGEST_MESSAGE = 300
+
+
+@cache
+def certificates(*, trust_env: bool = True) -> ssl.SSLContext:
+    """The certificates that httpx trusts by itself, read once in a process: reading them takes longer than most calls.
+
+    With `trust_env` those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name at the first call.
+    """
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,7 @@ class HttpApi:
                 headers={"Accept": "application/json", **(headers or {})},
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 follow_redirects=False,
+                verify=certificates(),
             )
         except httpx.InvalidURL as error:
             raise SettingsError(f"{system}'s address cannot be used: {error}; correct it.") from None

@@ -43,13 +43,7 @@ class Lander:
 
     def remote_now(self, branch: str) -> str | None:
         """The branch's commit, asked of the remote now. Raises `Unavailable`, `Refused` or `Missing`."""
-        ref = f"refs/heads/{branch}"
-        result = self.mirror.repository.talk("ls-remote", "--quiet", self.mirror.remote.url, ref)
-        if result.code != 0:
-            raise remote_error(self.mirror.remote, result.error)
-        # The pattern also matches refs that only end in it.
-        lines = (line.partition("\t") for line in result.text.splitlines())
-        return next((commit for commit, _, name in lines if name == ref), None)
+        return self.mirror.heads().get(branch)
 
     def push(self, commit: str, branch: str, *, expected: str | None) -> Pushed | MovedOn:
         """Move the task branch from `expected` (None: absent) to `commit`, rewritten history included. Idempotent.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.clients.git import Remote, Repository, is_commit, only_one, remote_error
-from pipeline.errors import CouldNotRun, Missing, Refused
+from pipeline.errors import CouldNotRun, Missing, Refused, Unavailable
 from pipeline.model import Conflict
 
 CONFIG = (
@@ -28,6 +28,8 @@ STALE_AFTER_S = 2.0
 """Age of a git lock file after which its owner is taken for dead: git holds these for milliseconds."""
 WHOLE_FILE = 1_000_000
 """More lines of context than any file has that people review."""
+NO_SUCH_REF = "couldn't find remote ref"
+PACKET = " packet: "
 READABLE = ("100644", "100755")
 _ENTRY = re.compile(r"(?P<mode>\d+) \w+ (?P<id>\w+)\t(?P<path>.*)", re.DOTALL)
 
@@ -93,6 +95,8 @@ class Mirror:
     def fetch(self) -> str:
         """Bring the mirror up to date and return the default branch's commit. Idempotent.
 
+        An answer without the default branch changes nothing here: git takes a page of some proxy, answered with 200, for
+        a repository without branches (2.39, falling back to its dumb protocol), and would forget every branch for it.
         Raises `Unavailable`, `Refused`, or `Missing` when there is no such repository or default branch.
         """
         with self.exclusive():
@@ -107,19 +111,41 @@ class Mirror:
                 "--no-write-fetch-head",
                 self.remote.url,
                 "+refs/heads/*:refs/remotes/origin/*",
+                f"+refs/heads/{self.default_branch}:refs/remotes/origin/{self.default_branch}",
             )
+            if NO_SUCH_REF in result.error and self.default_branch not in self.heads():
+                raise self._no_default_branch()
             if result.code != 0:
                 raise remote_error(self.remote, result.error)
         return self.default_tip()
+
+    def heads(self) -> dict[str, str]:
+        """The remote's branches and their commits, asked now. Raises `Unavailable`, `Refused` or `Missing`.
+
+        `Unavailable`, too, when what answers does not speak git's protocol, of which only the trace tells (git 2.39).
+        """
+        result = self.repository.talk("ls-remote", "--quiet", "--heads", self.remote.url, trace="GIT_TRACE_PACKET")
+        if result.code != 0:
+            raise remote_error(self.remote, "\n".join(s for s in result.error.splitlines() if PACKET not in s))
+        if PACKET not in result.error:
+            raise Unavailable(
+                f"What answers for {self.remote.name} does not speak git's protocol. Orch tries again; look at the forge, "
+                "and at what stands between."
+            )
+        lines = (line.partition("\t") for line in result.text.splitlines())
+        return {name.removeprefix("refs/heads/"): commit for commit, _, name in lines}
+
+    def _no_default_branch(self) -> Missing:
+        return Missing(
+            f"{self.remote.name} has no branch {self.default_branch}. "
+            "Push a first commit to it, or correct `default_branch` in the project registry."
+        )
 
     def default_tip(self) -> str:
         """The default branch's commit as of the last fetch. Raises `Missing` when the remote has no such branch."""
         tip = self.remote_tip(self.default_branch)
         if tip is None:
-            raise Missing(
-                f"{self.remote.name} has no branch {self.default_branch}. "
-                "Push a first commit to it, or correct `default_branch` in the project registry."
-            )
+            raise self._no_default_branch()
         return tip
 
     def remote_tip(self, branch: str) -> str | None:

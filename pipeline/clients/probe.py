@@ -16,6 +16,7 @@ import httpx
 
 from pipeline.clients.deploy_guard import revision_of_answer, revision_of_output
 from pipeline.clients.hooks import hook_environment, meaning
+from pipeline.clients.http import certificates
 from pipeline.clients.logs import end_of, last_line, readable
 from pipeline.clients.process import ProcessEnd, run
 from pipeline.errors import CouldNotRun
@@ -66,7 +67,7 @@ async def _fetch(address: str, timeout_s: float) -> Probed:
     try:
         async with (
             asyncio.timeout(timeout_s),
-            httpx.AsyncClient(trust_env=False, timeout=timeout_s) as client,
+            httpx.AsyncClient(trust_env=False, timeout=timeout_s, verify=certificates(trust_env=False)) as client,
             # Uncompressed, so that the limit on what is read limits what is held.
             client.stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer,
         ):

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -18,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.clients.logs import end_of, readable
+from pipeline.clients.process_identity import KILL_WAIT_S, identity, signal_group
 from pipeline.errors import CouldNotRun
 from pipeline.model import ProcessIdentity
 
@@ -28,8 +28,6 @@ STANDS = "."
 SAID_BYTES = 2_000
 PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR")
 LOOK_EVERY_S = 0.25
-KILL_WAIT_S = 5.0
-"""How long killed processes may take to vanish before we stop waiting for them (a process in the kernel's hands)."""
 
 
 class ProcessEnd(StrEnum):
@@ -211,15 +209,15 @@ async def _end(process: asyncio.subprocess.Process, grace_s: float) -> None:
     """TERM to the group, after the grace KILL, and wait until it is gone; a second cancellation shortens the grace."""
     if process.returncode is not None:
         return
-    _signal(process.pid, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     try:
         await _wait(process, grace_s)
     finally:
         if process.returncode is None:
-            _signal(process.pid, signal.SIGHUP)  # the supervisor kills whatever it has adopted, too
+            signal_group(process.pid, signal.SIGHUP)  # the supervisor kills whatever it has adopted, too
             await _wait(process, KILL_WAIT_S)
         if process.returncode is None:
-            _signal(process.pid, signal.SIGKILL)
+            signal_group(process.pid, signal.SIGKILL)
             await process.wait()
 
 
@@ -232,80 +230,3 @@ def _exit_code(process: asyncio.subprocess.Process) -> int | None:
     """As a shell tells it, also when the supervisor itself was killed."""
     code = process.returncode
     return 128 - code if code is not None and code < 0 else code
-
-
-# --- telling processes apart ------------------------------------------------------------------------------------------
-
-
-def identity(pid: int) -> ProcessIdentity:
-    """Who the process `pid` of this host is. `started` is in seconds since boot, which no change of the clock moves.
-
-    Raises `ProcessLookupError` when there is no such process.
-    """
-    started = _started(pid)
-    if started is None:
-        raise ProcessLookupError(f"There is no process {pid}.")
-    return ProcessIdentity(socket.gethostname(), _boot(), pid, started)
-
-
-def alive(who: ProcessIdentity) -> bool:
-    """Whether exactly that process runs on this host. False on any other host: look at the lease there."""
-    return (who.host, who.boot) == (socket.gethostname(), _boot()) and _started(who.pgid) == who.started
-
-
-def alive_here(who: ProcessIdentity) -> bool | None:
-    """Whether exactly that process runs; None when it runs or ran on another host, so that nobody here can tell."""
-    return alive(who) if who.host == socket.gethostname() else None
-
-
-def went_with_its_host(who: ProcessIdentity) -> bool:
-    """Whether this host, on which the process ran, has been started anew since: whatever ran there has died with it."""
-    return who.host == socket.gethostname() and who.boot != _boot()
-
-
-def kill_group(who: ProcessIdentity, *, grace_s: float = 5.0) -> bool:
-    """End the process group that `who` leads: TERM, after `grace_s` KILL. Blocks until it is gone. Idempotent.
-
-    True when there was something to end. A number that was given to another process since is never signalled.
-    Raises `CouldNotRun` on another host than the one that the group runs on.
-    """
-    if who.host != socket.gethostname():
-        raise CouldNotRun(f"Process group {who.pgid} runs on host {who.host}; it can only be ended there.")
-    if not alive(who):
-        return False
-    for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGHUP, KILL_WAIT_S), (signal.SIGKILL, KILL_WAIT_S)):
-        _signal(who.pgid, number)
-        if _gone_within(who, patience_s):
-            return True
-    raise CouldNotRun(f"Process group {who.pgid} does not end even when killed; look at the host {who.host}.")
-
-
-def _gone_within(who: ProcessIdentity, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
-    while alive(who):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _signal(pgid: int, number: signal.Signals) -> None:
-    """Signal a group, except that SIGHUP is only for the supervisor that leads it."""
-    try:
-        (os.kill if number is signal.SIGHUP else os.killpg)(pgid, number)
-    except ProcessLookupError:
-        return  # it ended by itself meanwhile: what was wanted
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _started(pid: int) -> float | None:
-    """Start time of a living process in seconds since boot; None when it is dead, a zombie or absent."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, ticks = fields[0], int(fields[19])
-    return None if state in (b"Z", b"X") else ticks / os.sysconf("SC_CLK_TCK")

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pipeline.model import Decision, GateResult, MergeAttempt, TestRun, WorkItem
-from pipeline.ports import Forge, Stands, Workspace
+from pipeline.ports import Forge, Stands
 from pipeline.projects import Project
 from pipeline.stages import Stage
+from pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

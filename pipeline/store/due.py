@@ -137,10 +137,11 @@ def checked(session: Session, wait_ids: list[int], now: datetime) -> None:
 
 
 def overdue(session: Session, now: datetime, *, limit: int) -> list[tuple[Wait, WorkItem]]:
-    """Waits past their deadline that nobody was told of."""
+    """Waits past their deadline that nobody was told of. Not of items that a run is at just now: it may be the end of it."""
     rows = session.exec(
         select(WaitRow, WorkItemRow)
         .join(WorkItemRow, col(WorkItemRow.id) == WaitRow.item_id)
+        .where(~_owned())
         .where(col(WaitRow.closed_at).is_(None), col(WaitRow.reminded_at).is_(None), col(WaitRow.deadline) <= now)
         .where(known_item())
         .order_by(col(WaitRow.deadline))

@@ -11,9 +11,9 @@ from sqlmodel import Session, col, select
 from pipeline.errors import StaleWrite
 from pipeline.model import Hold, WorkItem
 from pipeline.stages import Role, Stage, Status, allowed
-from pipeline.store import dependencies, leases, places
-from pipeline.store.known import STAGES, STATUSES, as_known, known_item
-from pipeline.store.tables import TicketRow, TransitionRow, WaitRow, WorkItemRow
+from pipeline.store import dependencies, leases, places, transitions
+from pipeline.store.known import STATUSES, as_known, known_item
+from pipeline.store.tables import TicketRow, WaitRow, WorkItemRow
 
 ENDED = (Stage.DONE.value, Stage.CANCELLED.value)
 
@@ -31,19 +31,6 @@ class NewItem:
     title: str
     branch: str
     priority: str = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One recorded stage write; `seconds` is how long the item had stood at the stage it left."""
-
-    from_stage: Stage | None
-    to_stage: Stage
-    actor: str
-    reason: str
-    flow_run_id: str | None
-    at: datetime
-    seconds: float
 
 
 def snapshot(row: WorkItemRow) -> WorkItem:
@@ -180,7 +167,7 @@ def create(
     )
     session.add(row)
     session.flush()
-    _record(session, row, None, actor=actor, reason=reason, run=run, now=now)
+    transitions.record(session, row, None, actor=actor, reason=reason, run=run, now=now)
     return snapshot(row), True
 
 
@@ -225,7 +212,7 @@ def move(
     _close_waits(session, row, f"the item went on to {to}", now)
     if to not in MERGING:
         _drop_ticket(session, item.id)
-    _record(session, row, here, actor=actor, reason=reason, run=run, now=now)
+    transitions.record(session, row, here, actor=actor, reason=reason, run=run, now=now)
     if to.terminal:
         session.flush()
         leases.drop(session, item.id)  # a run that dies before it gives an ended item back is never followed by another
@@ -266,46 +253,6 @@ def unhold(session: Session, item_id: int, *, reset: Role | None) -> WorkItem:
         row.attempts = {role: count for role, count in row.attempts.items() if role != reset.value}
     session.add(row)
     return snapshot(row)
-
-
-def history(session: Session, item_id: int) -> list[Transition]:
-    """All transitions of an item between stages that this version knows, in order."""
-    rows = session.exec(
-        select(TransitionRow).where(TransitionRow.item_id == item_id).order_by(col(TransitionRow.id))
-    ).all()
-    pairs = zip(rows, [None, *rows], strict=False)
-    return [_transition(row, before) for row, before in pairs if {row.from_stage, row.to_stage} <= STAGES]
-
-
-def _transition(row: TransitionRow, before: TransitionRow | None) -> Transition:
-    return Transition(
-        from_stage=Stage(row.from_stage) if row.from_stage else None,
-        to_stage=Stage(row.to_stage),
-        actor=row.actor,
-        reason=row.reason,
-        flow_run_id=row.flow_run_id,
-        at=row.at,
-        seconds=(row.at - before.at).total_seconds() if before else 0.0,
-    )
-
-
-def _record(
-    session: Session, row: WorkItemRow, here: str | None, *, actor: str, reason: str, run: str | None, now: datetime
-) -> None:
-    assert row.id is not None  # noqa: S101  flushed before
-    session.add(row)
-    session.add(
-        TransitionRow(
-            item_id=row.id,
-            from_stage=here,
-            to_stage=row.stage,
-            version=row.version,
-            actor=actor,
-            reason=reason,
-            flow_run_id=run,
-            at=now,
-        )
-    )
 
 
 def _apply(row: WorkItemRow, changes: dict[str, Any]) -> None:

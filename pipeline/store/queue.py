@@ -55,6 +55,14 @@ def leave(session: Session, item: WorkItem, now: datetime) -> None:
     wake_head(session, item.project, now)
 
 
+def keep(session: Session, item: WorkItem, now: datetime) -> None:
+    """Have the item stay first, because it comes back at once; should it not, it goes to the end as if woken in vain."""
+    row = session.exec(select(TicketRow).where(TicketRow.item_id == item.id)).first()
+    if row is not None:
+        row.woken_at = now
+        session.add(row)
+
+
 def wake_head(session: Session, project: str, now: datetime) -> str | None:
     """Wake the project's first ticket; one that was woken in vain goes to the end first. The woken item's key."""
     head = _head(session, project)

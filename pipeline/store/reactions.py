@@ -45,8 +45,17 @@ def apply(session: Session, stored: inbox.StoredSignal, now: datetime, texts: Te
     consequence = _sentence(reaction)
     if not inbox.consume(session, stored.id, consequence, now):
         return consequence
+    if stored.signal is Signal.STOP_REQUESTED:
+        _withdraw_starts(session, stored, now)
     _act(session, found, reaction, stored, now, texts)
     return consequence
+
+
+def _withdraw_starts(session: Session, stop: inbox.StoredSignal, now: datetime) -> None:
+    """Whoever stops an item has changed their mind about a start of it that is still to be heard, too."""
+    for stored in inbox.unconsumed(session, stop.item_key):
+        if stored.signal is Signal.START_REQUESTED and stored.id < stop.id:
+            inbox.consume(session, stored.id, "withdrawn: it was stopped before it began", now)
 
 
 def _act(

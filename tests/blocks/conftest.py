@@ -1,13 +1,15 @@
-"""One Prefect server for the tests of the blocks."""
+"""The session's Prefect server, where the tests of the blocks save theirs."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
+
+from deployments.prefect_server import PrefectServer, wait_until_healthy
+from tests.support.prefect_address import talking_to
 
 
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A running Prefect server with a database of its own."""
-    with prefect_test_harness(server_startup_timeout=60):
+@pytest.fixture
+async def at_prefect(prefect_server: PrefectServer) -> AsyncIterator[None]:
+    await wait_until_healthy(prefect_server.url, prefect_server.auth)
+    with talking_to(prefect_server.url, prefect_server.auth):
         yield

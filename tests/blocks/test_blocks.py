@@ -42,15 +42,15 @@ KINDS = [type(block) for block in filled()]
 
 @pytest.mark.prefect
 @pytest.mark.parametrize("block", filled(), ids=lambda block: type(block).__name__)
-async def test_a_saved_block_is_loaded_as_it_was(block: Block, prefect_server: None) -> None:
-    await block.save("orch", overwrite=True)
-    loaded = await type(block).load("orch")
+async def test_a_saved_block_is_loaded_as_it_was(block: Block, at_prefect: None) -> None:
+    await block.save("a-test", overwrite=True)
+    loaded = await type(block).load("a-test")
     assert loaded.model_dump() == block.model_dump()
 
 
 @pytest.mark.prefect
 @pytest.mark.parametrize("kind", KINDS)
-async def test_registering_twice_changes_nothing(kind: type[Block], prefect_server: None) -> None:
+async def test_registering_twice_changes_nothing(kind: type[Block], at_prefect: None) -> None:
     await kind.register_type_and_schema()
     first = (kind._block_type_id, kind._block_schema_id)
     await kind.register_type_and_schema()

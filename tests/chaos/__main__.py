@@ -33,6 +33,8 @@ from tests.chaos.verdict import Verdict, after_the_stop, judge
 
 THINGS = 400
 LOOK_S = 0.5
+HELD_S = 60.0
+"""How long an item stays held while things break, until a person retries it."""
 REST_WITHIN_S = 900
 """How long everything may take to come to its end once the faults are over."""
 
@@ -88,13 +90,13 @@ class Chaos:
             said = len(people.said)
             people.look(begin=True, drop=faults.drops_next)
             people.thaw_what_is_frozen()
+            people.retry_what_is_held(after_s=HELD_S)
             faults.drops_next = faults.drops_next and len(people.said) <= said
             self._watch(faults)
 
     def _settle(self, people: People, faults: Faults, sandbox: SandboxClient) -> None:
         """No more faults: everything comes to its end, and people mend what only they can."""
-        sandbox.clear_faults()
-        sandbox.flush()
+        faults.end()
         self.say(f"The faults are over; {len(people.unfinished())} items are under way")
         deadline = time.monotonic() + REST_WITHIN_S
         while (left := people.unfinished()) and time.monotonic() < deadline:
@@ -108,7 +110,8 @@ class Chaos:
         sandbox.flush()
 
     def _watch(self, faults: Faults) -> None:
-        faults.watch()
+        for name in faults.watch():
+            self.say(f"[red]{name}[/]")
         time.sleep(LOOK_S)
 
     def _report(self, people: People, faults: Faults, stops: Stops, verdict: Verdict) -> None:
@@ -119,7 +122,7 @@ class Chaos:
         ended = [item for key in people.keys if (item := people.item(key)) is not None]
         table.add_row("faults", str(sum(faults.counts.values())))
         table.add_row("items", f"{len(people.keys)}: " + _stages([str(item.stage) for item in ended]))
-        table.add_row("held items that a person retried", str(people.retried))
+        table.add_row("held items that a person retried", str(len(people.retried)))
         table.add_row("frozen projects that a person thawed", str(people.thawed))
         for name, seconds in (
             ("lost webhook", people.healed_s),
@@ -133,6 +136,8 @@ class Chaos:
         for name in ("duplicates", "losses", "stuck", "broken"):
             table.add_row(name, str(len(getattr(verdict, name))))
         self.console.print(table)
+        for sentence in people.retried:
+            self.console.print(f"retried: {sentence}", highlight=False, markup=False)
         for name in ("duplicates", "losses", "stuck", "broken", "remarks"):
             for sentence in getattr(verdict, name):
                 self.console.print(f"{name}: {sentence}", highlight=False, markup=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from deployments.sandbox.client import SandboxClient
 from pipeline.settings import Settings
-from pipeline.stages import Stage
+from pipeline.stages import WORKED, Stage
 from pipeline.store import leases
 from pipeline.store.engine import Store
 from pipeline.store.leases import Owner
@@ -45,30 +45,45 @@ class Faults:
     killed: list[Killed] = field(default_factory=list)
     healed_s: list[float] = field(default_factory=list)
     drops_next: bool = False
+    _due: list[tuple[str, tuple[Stage, ...], float]] = field(default_factory=list)
     _died: dict[str, float] = field(default_factory=dict)
 
     def inject(self) -> str:
         """One fault; its name, empty when there was nothing to break."""
-        name = self.chance.choices(list(KINDS), [OFTEN.get(name, 1) for name in KINDS])[0]
+        name = self.chance.choices(NAMES, [OFTEN.get(name, 1) for name in NAMES])[0]
+        if name in RUNS:
+            self._due.append((name, RUNS[name], time.monotonic() + self.chance.uniform(0, 5)))
+            return ""
         if not KINDS[name](self):
             return ""
         self.counts[name] += 1
         return name
 
-    def watch(self) -> None:
-        """Note which killed runs' items have gone on."""
+    def end(self) -> None:
+        """Nothing more goes wrong."""
+        self._due.clear()
+        self.sandbox.clear_faults()
+        self.sandbox.flush()
+
+    def watch(self) -> list[str]:
+        """Kill the runs whose time has come, and note which killed runs' items have gone on; names of what was done."""
+        done = [one for one in self._due if time.monotonic() >= one[2] and self._kill_run(one[1])]
+        for one in done:
+            self._due.remove(one)
+            self.counts[one[0]] += 1
         for one in list(self.killed):
             item = self.people.item(one.key)
             owner = self.store.read(leases.owner, item.id) if item else None
             if item is None or item.version != one.version or (owner is not None and owner.token != one.token):
                 self.killed.remove(one)
                 self.healed_s.append(time.monotonic() - one.at)
+        return [name for name, _, _ in done]
 
     # --- processes
 
-    def kill_run(self, *stages: Stage) -> bool:
-        """Kill a run that owns an item, at one of these stages if any are named."""
-        owners = [o for o in self.store.read(leases.owners) if not stages or o.stage in stages]
+    def _kill_run(self, stages: tuple[Stage, ...]) -> bool:
+        """Kill a run that owns an item, at one of these stages; whether there was one."""
+        owners = [o for o in self.store.read(leases.owners) if o.stage in stages]
         return bool(owners) and self._kill(self.chance.choice(owners))
 
     def _kill(self, owner: Owner) -> bool:
@@ -126,8 +141,6 @@ class Faults:
 
 
 KINDS: dict[str, Callable[[Faults], bool]] = {
-    "run killed": lambda f: f.kill_run(),
-    "merging run killed": lambda f: f.kill_run(Stage.DEPLOY_STAGING, Stage.DEPLOY),
     **{f"{name} killed": (lambda f, name=name: f.kill_child(name)) for name in processes.CHILDREN},  # type: ignore[misc]
     "webhook lost": lambda f: f.drop(),
     **{f"webhooks {how}": (lambda f, how=how: f.webhooks(how)) for how in ("doubled", "reordered", "late")},  # type: ignore[misc]
@@ -139,5 +152,13 @@ KINDS: dict[str, Callable[[Faults], bool]] = {
     "main moved by a person": lambda f: f.main_moves(),
 }
 
-OFTEN = {"run killed": 5, "merging run killed": 3, "webhook lost": 3}
+RUNS: dict[str, tuple[Stage, ...]] = {
+    "run killed": WORKED,
+    "merging run killed": (Stage.DEPLOY_STAGING, Stage.DEPLOY),
+}
+"""Kills of a run that owns an item, at one of these stages. None may be there when it is drawn, so the next one dies."""
+
+OFTEN = {"run killed": 3, "merging run killed": 2, "webhook lost": 3}
 """What is drawn more often than the rest: what has to be healed, and is measured."""
+
+NAMES = [*RUNS, *KINDS]

@@ -50,13 +50,14 @@ class People:
     keys: list[str] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
     stopped: set[str] = field(default_factory=set)
-    retried: int = 0
+    retried: list[str] = field(default_factory=list)
     thawed: int = 0
     losses: list[str] = field(default_factory=list)
     healed_s: list[float] = field(default_factory=list)
     _decided: set[int] = field(default_factory=set)
     _rejected: set[str] = field(default_factory=set)
     _names: dict[str, str] = field(default_factory=dict)
+    _held_since: dict[str, float] = field(default_factory=dict)
     _to_stop: dict[str, Stage] = field(default_factory=dict)
 
     def name_of(self, key: str) -> str:
@@ -86,16 +87,21 @@ class People:
     def _is_worked_on(self, item: WorkItem) -> bool:
         return self.store.read(leases.owner, item.id) is not None
 
-    def retry_what_is_held(self) -> None:
-        """What only a person can mend is mended now that nothing fails any more."""
+    def retry_what_is_held(self, after_s: float = 0.0) -> None:
+        """Let go on, after a while, what is held: nobody is asked whether the reason was a good one, but it is noted."""
         for key in self.keys:
             item = self.item(key)
-            if item is not None and item.hold is not None and not item.stage.terminal:
-                try:
-                    operator.retry(self.settings, key, "ada")
-                    self.retried += 1
-                except OrchError:
-                    continue  # its run still holds it
+            if item is None or item.hold is None or item.stage.terminal:
+                self._held_since.pop(key, None)
+                continue
+            since = self._held_since.setdefault(key, time.monotonic())
+            if time.monotonic() - since < after_s:
+                continue
+            try:
+                operator.retry(self.settings, key, "ada")
+                self.retried.append(f"{key} at {item.stage}, {item.hold}: {item.hold_reason}")
+            except OrchError:
+                continue  # its run still holds it
 
     def thaw_what_is_frozen(self) -> None:
         """A project whose runs die again and again waits for a person; whoever looks sees why, and lets it go on."""

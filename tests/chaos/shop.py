@@ -37,7 +37,9 @@ class SoldTest(unittest.TestCase):
 """
 
 [items.behaviours]
-developer = [{{ does = "ok", seconds = 2.0 }}]
+analyst = [{{ does = "ok", seconds = 2.0 }}]
+developer = [{{ does = "ok", seconds = 4.0 }}]
+reviewer = [{{ does = "ok", seconds = 2.0 }}]
 '''
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from deployments.definitions import Definition, WorkPoolName
 from deployments.pools import CONTROL
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from pipeline.stages import WORKED
+from tests.support.desks import desk, sandbox
+from tests.support.prefect_address import talking_to
+
+__all__ = ["client", "desk", "empty", "sandbox", "stub_folder", "stubs"]
 
 STUBS = (*(stage.value for stage in WORKED), "intake", "wake", "stop", "ask")
 
@@ -41,7 +44,7 @@ async def {name}(work_item: str) -> str:
 async def client(prefect_server: PrefectServer) -> AsyncIterator[PrefectClient]:
     """A client of the session's server, which holds what earlier tests have left there."""
     await wait_until_healthy(prefect_server.url, prefect_server.auth)
-    with temporary_settings({PREFECT_API_URL: prefect_server.url, PREFECT_API_AUTH_STRING: prefect_server.auth}):
+    with talking_to(prefect_server.url, prefect_server.auth):
         async with get_client() as connected:
             yield connected
 

@@ -1,16 +1,12 @@
 """What an operator does besides deciding: each says what it did, and refuses with the next step."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments import control
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import alive_here
+from pipeline.clients.process_identity import alive_here
 from pipeline.errors import Refused
 from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAKE
@@ -19,22 +15,16 @@ from pipeline.store import dependencies, freezes, inbox, items, journal, leases,
 from pipeline.store.leases import Lease
 from tasks.pending import resolve_pending
 from tests.pipeline.store.helpers import claimed
+from tests.support.deliveries import OWN, plane_says
 from tests.support.hooks import plane_moved
-from tests.support.services import Desk, open_desk
-from tests.tasks.test_inbox import OWN, plane_says
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
+from tests.support.services import Desk
 
 
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        await opened.root.states.of(opened.project)
-        yield opened
+async def desk(desk: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await desk.root.states.of(desk.project)
+    return desk
 
 
 def woken(desk: Desk) -> list[str]:

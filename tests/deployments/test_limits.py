@@ -6,12 +6,12 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.limits import LimitState, ensure_merge_limit, ensure_plane_budget
 from pipeline.projects import Project
 from tasks.budget import WAIT_AT_MOST_S, Budget
 from tests.support.faulty import Fault, answer, faulty_server, hang
+from tests.support.prefect_address import talking_to
 
 PROJECT = Project(key="WID", plane_project=UUID(int=1), repository="acme/widgets", test_command=("true",))
 
@@ -111,13 +111,13 @@ async def test_a_budget_that_is_not_there_or_switched_off_lets_everything_throug
 @pytest.mark.parametrize("fault", [hang(), answer(500), answer(404)], ids=["hangs", "500", "404"])
 async def test_a_prefect_server_that_does_not_count_holds_nothing_up(monkeypatch: pytest.MonkeyPatch, fault: Fault):
     monkeypatch.setattr("tasks.budget.ASK_AT_MOST_S", 0.5)
-    with faulty_server([fault]) as prefect, temporary_settings({PREFECT_API_URL: f"{prefect.url}/api"}):
+    with faulty_server([fault]) as prefect, talking_to(f"{prefect.url}/api"):
         await Budget().admit("")
 
 
 async def test_a_prefect_server_that_is_away_is_not_asked_for_each_request(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tasks.budget.ASK_AT_MOST_S", 0.5)
-    with faulty_server([hang()]) as prefect, temporary_settings({PREFECT_API_URL: f"{prefect.url}/api"}):
+    with faulty_server([hang()]) as prefect, talking_to(f"{prefect.url}/api"):
         budget = Budget(clock=lambda: 100.0)
         await budget.admit("")
         asked = len(prefect.requests)

@@ -1,32 +1,17 @@
 """What a person says on the command line is a signal like any other; what follows is sent by the running Orch."""
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from deployments import operator
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.errors import Refused
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.signals import WAIT_ANSWERED
 from pipeline.stages import Role, Stage
-from pipeline.store import items, waits
+from pipeline.store import items, transitions, waits
 from tests.pipeline.store.helpers import claimed
-from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
+from tests.support.services import Desk
 
 
 def say(desk: Desk, item: WorkItem, signal: str, text: str = "") -> str:
@@ -90,7 +75,7 @@ def test_retry_of_an_escalated_item_gives_its_role_all_attempts_again(desk: Desk
     after = desk.again(item)
     assert (after.stage, after.hold, after.visit) == (Stage.DEVELOPMENT, None, item.visit + 1)
     assert (after.attempts_of(Role.DEVELOPER), after.attempts_of(Role.ANALYST)) == (0, 1)
-    last = desk.store.read(items.history, item.id)[-1]
+    last = desk.store.read(transitions.history, item.id)[-1]
     assert (last.actor, last.reason) == ("cli:ada", "retried by a person")
     assert [row.payload.get("stage") for row in desk.letters if row.kind == "event"] == ["development"]
 

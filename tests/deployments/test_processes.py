@@ -119,6 +119,25 @@ async def test_a_child_that_dies_is_started_again(tmp_path: Path):
     assert not runs(second)
 
 
+async def test_what_a_dead_child_leaves_is_mended_before_it_is_started_again(tmp_path: Path):
+    seen: list[str] = []
+
+    async def mend() -> None:
+        seen.append(log_of(tmp_path, "web"))
+        raise RuntimeError("not today")
+
+    async with Supervisor(tmp_path) as supervisor:
+        web = shell("web", "echo $$; exec sleep 60", restarts=Restarts(delays_s=(0,)), before_restart=mend)
+        await supervisor.start(web)
+        first = await pid_in(tmp_path, "web")
+        assert seen == []
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: log_of(tmp_path, "web").split("\n")[-2].isdigit() and seen)
+        assert await pid_in(tmp_path, "web") != first
+    assert seen[0].startswith(f"{first}\n")
+    assert "could not be cleaned up after: RuntimeError('not today')" in log_of(tmp_path, "web")
+
+
 async def test_a_child_that_dies_too_often_ends_everything_with_one_sentence(tmp_path: Path):
     async def supervise() -> None:
         async with Supervisor(tmp_path) as supervisor:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deployments.stack import free_what_was_stopped
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.settings import Settings
 from pipeline.stages import Stage
 from pipeline.store import crashes, items, leases

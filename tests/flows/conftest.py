@@ -3,7 +3,10 @@ from collections.abc import Iterator
 import pytest
 
 from deployments.prefect_server import PrefectServer
+from tests.support.desks import desk, sandbox
 from tests.support.product import Product, running_product
+
+__all__ = ["desk", "product", "sandbox"]
 
 PROJECTS = ("PA", "PB", "PC", "PD", "PE", "PF", "PG", "PH")
 

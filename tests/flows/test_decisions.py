@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from deployments.free_ports import free_ports
 from deployments.prefect_server import PrefectServer, auth_string
 from pipeline.signals import DECISIONS
 from pipeline.stages import Stage
-from pipeline.store import inbox, waits
+from pipeline.store import dependencies, drains, inbox, items, waits
+from tasks.people import UI_ACTOR
 from tests.support.product import Product, running_product
 
 
@@ -30,6 +32,21 @@ def suspended(product: Product, key: str) -> str:
     wait = product.until(lambda: product.wait(key), what="the approval wait")
     product.until(lambda: product.run_of(wait.flow_run_id).state.name == "Suspended", what="the suspended run")
     return str(wait.flow_run_id)
+
+
+def fill(product: Product, run: str) -> None:
+    """Approve by the form on the run's page."""
+    form = {"decision": "approve", "comment": "well written"}
+    answer = product.prefect(lambda client: client.resume_flow_run(run, run_input=form))
+    assert answer.status.value == "ACCEPT", answer
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def other() -> items.NewItem:
+    return items.NewItem("PG-999", "PG", "card-999", "Another", "feature/PG-999-another")
 
 
 def test_a_decision_two_seconds_before_the_run_suspends(product: Product) -> None:
@@ -85,6 +102,28 @@ def test_a_decision_whose_wake_is_lost_is_found_by_the_tick(product: Product) ->
         passed_once(product, key)
     finally:
         product.prefect(lambda c: c.resume_automation(automation.id))
+
+
+def test_a_form_that_is_filled_while_nothing_may_start_is_not_lost(product: Product) -> None:
+    key = product.start_item(project="PF")
+    run = suspended(product, key)
+    product.store.write(drains.begin, "PF-999", now(), now() + timedelta(minutes=5))
+    fill(product, run)
+    assert product.ended(run).name == "Draining"
+    product.store.write(drains.end, "PF-999", now())
+    product.tick()
+    passed_once(product, key, actor=UI_ACTOR)
+
+
+def test_a_form_that_is_filled_while_the_item_depends_on_another_is_not_lost(product: Product) -> None:
+    key = product.start_item(project="PG")
+    run = suspended(product, key)
+    product.store.write(items.create, other(), actor="ada", reason="asked for", run=None, now=now())
+    product.store.write(dependencies.add, key, "PG-999", dependencies.BY_HAND, now())
+    fill(product, run)
+    assert product.ended(run).name == "Waiting for what it depends on"
+    product.store.write(dependencies.remove, key, "PG-999", now())
+    passed_once(product, key, actor=UI_ACTOR)
 
 
 @pytest.mark.long

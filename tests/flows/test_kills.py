@@ -22,7 +22,7 @@ from deployments.sandbox.options import GITEA_VERSION
 from pipeline.model import WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import evidence, items, journal, leases, queue, waits
+from pipeline.store import evidence, journal, leases, queue, transitions, waits
 from pipeline.store.outbox import Kind
 from pipeline.store.tables import OutboxRow
 from tests.support.kills import Ended, Stand, standing
@@ -127,7 +127,7 @@ def settled(stand: Stand, case: Case) -> Found:
 
 def _stored(session: Session, item: WorkItem) -> dict[str, Any]:
     return {
-        "moves": [str(move.to_stage) for move in items.history(session, item.id)],
+        "moves": [str(move.to_stage) for move in transitions.history(session, item.id)],
         "agent_runs": len(evidence.agent_runs(session, item.id)),
         "unfinished": len(evidence.unfinished_agent_runs(session, item.id)),
         "effects": journal.of_item(session, item.id),
@@ -180,7 +180,8 @@ def violations(case: Case, before: Found, calm: Found, now: Found, *, in_doubt: 
     ]  # fmt: skip
 
 
-def _in_doubt(session: Session) -> int:
+def taken_out(session: Session) -> int:
+    """How many messages a killed process had taken out of the box and not noted as sent."""
     taken = select(OutboxRow).where(
         OutboxRow.kind == Kind.MESSAGE, col(OutboxRow.sent_at).is_(None), col(OutboxRow.claimed_until).is_not(None)
     )
@@ -192,7 +193,7 @@ def killed_at(stand: Stand, case: Case, number: int) -> tuple[Ended, int, Found]
     try:
         stand.restore(case.stage, gitea=case.gitea)
         killed = stand.finish(case.stage, kill_at=number)[-1]
-        in_doubt = stand.read(_in_doubt)
+        in_doubt = stand.read(taken_out)
         stand.finish(case.stage)
         return killed, in_doubt, settled(stand, case)
     except Exception as error:

@@ -19,7 +19,7 @@ from deployments.sandbox.stand_settings import stand_settings
 from pipeline.model import WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import evidence, items, journal, leases, queue, waits
+from pipeline.store import evidence, journal, leases, queue, transitions, waits
 from pipeline.store.engine import Store
 from pipeline.store.outbox import Kind
 from pipeline.store.tables import OutboxRow
@@ -142,7 +142,7 @@ def _stored(session: Session, item: WorkItem) -> dict[str, Any]:
     topics = Counter(":".join((letter.dedupe or "").split(":")[:2]) for letter in letters if letter.dedupe)
     del topics["message:recovered"]
     return {
-        "moves": [str(move.to_stage) for move in items.history(session, item.id)],
+        "moves": [str(move.to_stage) for move in transitions.history(session, item.id)],
         "effects": Counter(effect.name for effect in effects),
         "open effects": [effect.key for effect in effects if effect.open],
         "tested is validated": evidence.tested_for_landing(session, item.id) == item.validated,

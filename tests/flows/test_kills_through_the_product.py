@@ -6,7 +6,7 @@ import pytest
 
 from deployments.prefect_server import PrefectServer
 from pipeline.stages import Stage
-from pipeline.store import evidence, items, journal
+from pipeline.store import evidence, journal, transitions
 from tests.support.product import running_product
 
 pytestmark = pytest.mark.long
@@ -32,5 +32,5 @@ def test_a_killed_run_is_made_good_and_the_item_ends_done(
         assert product.read(lambda s: evidence.tested_for_landing(s, item.id)) == item.landed
         landings = [e for e in product.read(lambda s: journal.of_item(s, item.id)) if e.name == "land"]
         assert [(e.open, e.details.get("base") is not None) for e in landings] == [(False, True)]
-        stages = [move.to_stage for move in product.read(lambda s: items.history(s, item.id))]
+        stages = [move.to_stage for move in product.read(lambda s: transitions.history(s, item.id))]
         assert stages.count(Stage(flow)) == 1

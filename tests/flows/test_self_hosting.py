@@ -92,7 +92,7 @@ def assert_deployed_once(product: Product, folder: Path, key: str) -> None:
 MOMENTS = {
     "before the guard is planned": "store: drains.begin",
     "before the guard is started": "store: journal.note",
-    "once the guard is started": "store: stage._wait",
+    "once the guard is started": "store: leaving.wait_for",
     "in the Orch that came up, with the outcome on record": "store: stands.hook_ran",
     "in the Orch that came up, with the deploy settled": "store: production._settle",
 }

@@ -1,38 +1,38 @@
 """What a tick does about items, asked of a real Prefect server: a handful of calls, however many items there are."""
 
 import asyncio
+import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Cancelling, Running, Suspended
+from prefect.input.run_input import keyset_from_paused_state
+from prefect.states import Cancelled, Cancelling, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
 from deployments.limits import ensure_merge_limit
+from deployments.pools import AGENTS, end_never_begun
 from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import alive, identity
-from pipeline.model import Hold, ProcessIdentity, WaitKind, WorkItem
+from deployments.stack import end_lost
+from pipeline.clients.process_identity import alive, identity
+from pipeline.model import Choice, Decision, Hold, ProcessIdentity, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import counters, items, leases, waits
+from pipeline.store import counters, due, items, leases, waits
+from pipeline.store.due import Standing
 from tasks import prefect_api
 from tasks.due_items import heal_due
-from tasks.reclaiming import free_leaked_locks
+from tasks.healing import heal_one, observe
+from tasks.reclaiming import CONTROL_MAX, PENDING_MAX, end_lost_runs, free_leaked_locks
+from tests.support.prefect_address import talking_to
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture
@@ -40,8 +40,7 @@ async def desk(sandbox: SandboxClient, tmp_path: Path, prefect_server: PrefectSe
     """A desk on a Prefect server that knows the deployments and has no runs; no worker takes what is started."""
     await wait_until_healthy(prefect_server.url, prefect_server.auth)
     async with open_desk(sandbox, tmp_path, reconcile_skip_blocked_enabled=False) as opened:
-        address = {PREFECT_API_URL: prefect_server.url, PREFECT_API_AUTH_STRING: prefect_server.auth}
-        with temporary_settings(address):
+        with talking_to(prefect_server.url, prefect_server.auth):
             async with get_client() as client:
                 await register(client, registry=opened.settings.registry(), agents_limit=1)
                 for run in await client.read_flow_runs(limit=200):
@@ -91,7 +90,7 @@ async def test_the_number_of_calls_does_not_depend_on_the_number_of_items(desk: 
         with counted_requests({}) as requests:
             assert await heal_due(desk.root) == []
         numbers.append(requests["other"])
-    assert numbers[0] == numbers[1] <= 6  # three questions, each after a look at the server's version
+    assert numbers[0] == numbers[1] <= 8  # four questions, each after a look at the server's version
 
 
 async def test_an_abandoned_item_is_started_once(desk: Desk) -> None:
@@ -117,6 +116,107 @@ async def test_a_suspended_run_that_a_person_cancelled_holds_the_item(desk: Desk
     desk.asks(item, WaitKind.APPROVAL, run=await run_of(item, Cancelled()))
     assert await heal_due(desk.root) == [f"{item.key}: its waiting run was cancelled in Prefect"]
     assert desk.again(item).hold == "blocked"
+
+
+async def run_of_control(flow: str, state: State[Any] | None = None) -> str:
+    """A run of a flow that works no stage, which is said to go on."""
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name(f"{flow}/{flow}")
+        run = await client.create_flow_run_from_deployment(deployment.id, parameters={"work_item": "SHOP-1"})
+        await client.set_flow_run_state(run.id, state or Running(), force=True)
+        return str(run.id)
+
+
+async def test_a_wake_that_never_began_gives_its_slot_back_sooner(desk: Desk) -> None:
+    lost, works = await run_of_control("wake", Pending()), await run_of_control("wake")
+    desk.clock.catch_up()
+    desk.clock.forward(PENDING_MAX.total_seconds())
+    assert await heal_due(desk.root) == ["1 runs of control flows were buried"]
+    assert [await state_of(run) for run in (lost, works)] == [StateType.CRASHED, StateType.RUNNING]
+
+
+async def test_a_wake_that_died_with_its_worker_gives_its_slot_back(desk: Desk) -> None:
+    """Four of them, and the pool would start nothing any more, the tick that heals included."""
+    lost = await run_of_control("wake")
+    assert await heal_due(desk.root) == []
+    desk.clock.forward(2 * CONTROL_MAX.total_seconds())
+    assert await heal_due(desk.root) == ["1 runs of control flows were buried"]
+    assert await state_of(lost) is StateType.CRASHED
+
+
+async def test_a_stop_that_owns_its_item_may_take_longer(desk: Desk) -> None:
+    stops = await run_of_control("stop")
+    owned(desk, desk.item(), identity(os.getpid()), stops)
+    desk.clock.forward(2 * CONTROL_MAX.total_seconds())
+    owners = desk.store.read(leases.owners)
+    assert await end_lost_runs([prefect_api.CONTROL_TAG], owners, desk.clock.now, after=CONTROL_MAX) == 0
+    assert await state_of(stops) is StateType.RUNNING
+
+
+async def test_before_its_workers_are_up_nobody_works_on_a_server_of_orchs_own(desk: Desk) -> None:
+    lost = [await run_of_control("wake"), await run_of(desk.item(Stage.DEPLOY), Running())]
+    assert await end_lost([], ours=False) == 0
+    assert await end_lost([], ours=True) == 2
+    assert [await state_of(run) for run in lost] == [StateType.CRASHED] * 2
+
+
+async def test_what_a_dead_worker_had_not_begun_gives_its_slot_back_before_the_next_worker_comes(desk: Desk) -> None:
+    never_begun, begun, waits_its_turn, elsewhere = [
+        await run_of(desk.item(stage), state)
+        for stage, state in (
+            (Stage.REVIEW, Pending()), (Stage.REVIEW, Running()), (Stage.REVIEW, None), (Stage.DEPLOY, Pending()),
+        )
+    ]  # fmt: skip
+    assert await end_never_begun(AGENTS) == 1
+    found = [await state_of(run) for run in (never_begun, begun, waits_its_turn, elsewhere)]
+    assert found == [StateType.CRASHED, StateType.RUNNING, StateType.SCHEDULED, StateType.PENDING]
+
+
+async def cannot_be_resumed(desk: Desk) -> tuple[Standing, str]:
+    """An item whose person decided long ago, and its run, which was killed between Suspended and its form."""
+    item = desk.item()
+    state = Suspended(pause_key=f"approval-{item.key}")
+    state.state_details.run_input_keyset = keyset_from_paused_state(state)
+    run = await run_of(item, state)
+    wait = desk.asks(item, WaitKind.APPROVAL, run=run)
+    decision = Decision(WaitKind.APPROVAL, Choice.APPROVE, str(wait.commit), "ada", "", desk.clock.now)
+    desk.store.write(waits.decide, item, decision)
+    desk.store.write(waits.request_wake, item.id, desk.clock.now)
+    desk.clock.forward(11)
+    found = desk.store.read(due.standing, item.key)
+    assert found is not None
+    return found, run
+
+
+async def test_a_run_that_cannot_be_resumed_is_replaced(desk: Desk) -> None:
+    found, run = await cannot_be_resumed(desk)
+    healed = await heal_one(desk.root, found, await observe([found]))
+    assert healed == "started analysis again: its run could not be resumed (Run input schema not found.)"
+    assert (await state_of(run), desk.wait_of(found.item)) == (StateType.CANCELLED, None)
+    assert len(await runs(found.item)) == 2
+
+
+async def test_of_an_item_that_is_left_alone_no_run_is_cancelled(desk: Desk) -> None:
+    """The next look would take that for a person's doing, and hold the item."""
+
+    async def left_alone(_item: WorkItem) -> str:
+        return "its card stands in blocked"
+
+    found, run = await cannot_be_resumed(desk)
+    assert await heal_one(desk.root, found, await observe([found]), left_alone) is None
+    assert await state_of(run) is StateType.PAUSED
+    assert await heal_due(desk.root) != [f"{found.item.key}: its waiting run was cancelled in Prefect"]
+    assert desk.again(found.item).hold is None
+
+
+async def test_a_run_that_somebody_else_resumed_meanwhile_goes_on(desk: Desk) -> None:
+    found, run = await cannot_be_resumed(desk)
+    seen = await observe([found])
+    async with get_client() as client:
+        await client.set_flow_run_state(UUID(run), Running(), force=True)
+    assert await heal_one(desk.root, found, seen) is None
+    assert (await state_of(run), desk.wait_of(found.item)) == (StateType.RUNNING, found.wait)
+    assert len(await runs(found.item)) == 1
 
 
 async def cancel(run_id: str) -> None:
@@ -178,6 +278,7 @@ async def test_what_people_have_cancelled_is_asked_once_however_many_items_are_d
 
 async def test_a_suspended_run_of_nobody_is_let_go(desk: Desk) -> None:
     stranger = await run_of(desk.item(), Suspended())
+    desk.clock.catch_up()
     desk.clock.forward(15)
     assert "1 suspended runs were let go" in await heal_due(desk.root)
     assert await state_of(stranger) is not StateType.PAUSED
@@ -225,6 +326,7 @@ async def test_an_owner_that_overstays_is_killed(desk: Desk) -> None:
 async def test_a_run_that_goes_on_in_prefect_alone_gives_its_slot_back_after_two_looks(desk: Desk) -> None:
     item = await asked(desk)
     zombie = await run_of(item, Running())
+    desk.clock.catch_up()
     for seconds in (120, 100):
         desk.clock.forward(seconds)
         await heal_due(desk.root)
@@ -232,6 +334,19 @@ async def test_a_run_that_goes_on_in_prefect_alone_gives_its_slot_back_after_two
     desk.clock.forward(90)
     assert "1 zombies were buried" in await heal_due(desk.root)
     assert await state_of(zombie) is StateType.CRASHED
+
+
+async def test_a_run_whose_worker_died_before_it_began_gives_its_slot_back_within_two_minutes(desk: Desk) -> None:
+    item = await asked(desk)
+    never_begun = await run_of(item, Pending())
+    desk.clock.catch_up()
+    for seconds in (30, 31, 20):
+        desk.clock.forward(seconds)
+        await heal_due(desk.root)
+        assert await state_of(never_begun) is StateType.PENDING
+    desk.clock.forward(10)
+    assert "1 zombies were buried" in await heal_due(desk.root)
+    assert await state_of(never_begun) is StateType.CRASHED
 
 
 async def test_a_merge_lock_that_nobody_holds_is_freed_after_two_looks(desk: Desk) -> None:

@@ -226,8 +226,9 @@ def test_a_persons_push_makes_every_verdict_void(stage: Stage) -> None:
     assert reaction == Back(Stage.REVIEW, "bob pushed to the task branch, so earlier verdicts are void.")
 
 
-def test_a_second_pull_request_of_the_branch_that_is_closed_changes_nothing() -> None:
-    reaction = react(Standing(item(Stage.REVIEW, pull_number=5)), Signal.PR_CLOSED, number=6, closed_by="bob")
+@pytest.mark.parametrize("own", [5, None])
+def test_another_pull_request_of_the_branch_that_is_closed_changes_nothing(own: int | None) -> None:
+    reaction = react(Standing(item(Stage.REVIEW, pull_number=own)), Signal.PR_CLOSED, number=6, closed_by="bob")
     assert reaction == Ignore("Pull request #6 is not that of WID-1.")
 
 

@@ -27,17 +27,18 @@ def plane_moved(
     `stands_in` is the state in which it stands when the delivery is written, if it has been moved on before. Without
     `updated_at` it tells no time that can be read.
     """
+    states = desk.states()
     data = {
         "id": card.id,
         "project": str(desk.project.plane_project),
-        "state": {"id": state_id or desk.states()[stands_in or state], "name": stands_in or state, "group": "started"},
+        "state": {"id": state_id or states[stands_in or state], "name": stands_in or state, "group": "started"},
         "name": card.title,
         "sequence_id": int(card.key.rpartition("-")[2]),
         "updated_at": updated_at.isoformat() if updated_at else str(uuid4()),
     }
     activity = {
         "field": "state_id",
-        "new_value": state_id or desk.states()[state],
+        "new_value": state_id or states[state],
         "actor": {"id": actor_id, "display_name": actor},
     }
     return json.dumps({"event": "issue", "action": "updated", "data": data, "activity": activity}).encode()

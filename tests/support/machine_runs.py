@@ -6,7 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flows import stage as shape
+from flows import leaving
+from flows.run import Run
 from pipeline import outcomes
 from pipeline.errors import LeaseLost, StaleWrite
 from pipeline.model import (
@@ -46,14 +47,14 @@ def _at_stage(world: World, key: str, stage: Stage, run_id: str, pid: int) -> St
     )
     if isinstance(claimed, ownership.NotNow):
         return
-    run = shape.Run(root, claimed.item, world.project, claimed.lease, run_id)
+    run = Run(root, claimed.item, world.project, claimed.lease, run_id)
     with contextlib.suppress(StaleWrite, LeaseLost):
         yield from _passes(world, run)
     yield "release"
     world.write(ownership._release, claimed, root.now(), True)
 
 
-def _passes(world: World, run: shape.Run) -> Steps:
+def _passes(world: World, run: Run) -> Steps:
     while True:
         run = _again(world, run)
         outcome = yield from WORK.get(run.item.stage, _agent_stage)(world, run)
@@ -71,32 +72,32 @@ def _passes(world: World, run: shape.Run) -> Steps:
         world.write(waits.close, run.item.id, "looked at again", world.root.now())
 
 
-def _again(world: World, run: shape.Run) -> shape.Run:
+def _again(world: World, run: Run) -> Run:
     found = world.item(run.item.key)
     if found is None or (found.stage, found.version) != (run.item.stage, run.item.version):
         raise StaleWrite("moved meanwhile")
-    return shape.Run(run.root, found, run.project, run.lease, run.run_id)
+    return Run(run.root, found, run.project, run.lease, run.run_id)
 
 
-def _follow(world: World, run: shape.Run, outcome: Outcome | None) -> None:
+def _follow(world: World, run: Run, outcome: Outcome | None) -> None:
     root = world.root
     match outcome:
         case Advance(to, why):
-            world.write(shape._advance, run, to, why)
+            world.write(leaving.advance, run, to, why)
         case RollBack():
-            world.write(shape._roll_back, run, outcome)
+            world.write(leaving.roll_back, run, outcome)
         case WaitFor():
-            world.write(shape._wait, root, ownership.Claimed(run.item, run.lease), run.run_id, outcome)
+            world.write(leaving.wait_for, root, ownership.Claimed(run.item, run.lease), run.run_id, outcome)
         case Escalate(why):
-            world.write(shape._write_hold, root, run.item, Hold.ESCALATED, why, ends_deploy=False)
+            world.write(leaving.hold, root, run.item, Hold.ESCALATED, why, ends_deploy=False)
         case Block(why):
-            world.write(shape._write_hold, root, run.item, Hold.BLOCKED, why, ends_deploy=True)
+            world.write(leaving.hold, root, run.item, Hold.BLOCKED, why, ends_deploy=True)
 
 
 # --- the stages
 
 
-def _agent_stage(world: World, run: shape.Run) -> Working:
+def _agent_stage(world: World, run: Run) -> Working:
     """The agent works once a visit and publishes; then the gates are asked."""
     item, root, repository = run.item, world.root, world.repository
     theirs = yield from _prepare(world, run)
@@ -138,7 +139,7 @@ def _answered(world: World, item: WorkItem, since: Any) -> bool:
     return any(d.kind is WaitKind.ANSWER and d.at >= since for d in world.read(waits.decisions, item.id))
 
 
-def _prepare(world: World, run: shape.Run) -> Generator[str, None, bool]:
+def _prepare(world: World, run: Run) -> Generator[str, None, bool]:
     """Take over what somebody else has pushed; whether there was such a thing."""
     remote = world.repository.branches.get(run.item.key)
     if remote is None or remote == run.item.tip:
@@ -168,7 +169,7 @@ def _decided(world: World, item: WorkItem, tip: str, kind: WaitKind) -> GateResu
     return Fail("rejected") if given[-1].choice.value == "reject" else Pass("approved")
 
 
-def _leave(world: World, run: shape.Run, answers: list[tuple[str, GateResult]]) -> Outcome:
+def _leave(world: World, run: Run, answers: list[tuple[str, GateResult]]) -> Outcome:
     asked = []
     for gate, result in answers:
         asked.append(Answered(gate, result))
@@ -177,7 +178,7 @@ def _leave(world: World, run: shape.Run, answers: list[tuple[str, GateResult]]) 
     return outcomes.on_gates(run.item, asked, cap=world.root.caps)
 
 
-def _staging(world: World, run: shape.Run) -> Working:
+def _staging(world: World, run: Run) -> Working:
     """The merge gate without its lock: the lock is for order, and landing has to hold without it."""
     item, root, repository = run.item, world.root, world.repository
     yield "ticket"
@@ -206,17 +207,22 @@ def _staging(world: World, run: shape.Run) -> Working:
     run = _again(world, run)
     outcome = _leave(world, run, [(gate, _answer(world, run.item, gate)) for gate in ROWS[item.stage].gates])
     yield "turn over"
-    world.write(queue.leave, item, root.now())
+    comes_back = isinstance(outcome, Advance) and _confirmed(world, run.item)
+    world.write(queue.keep if comes_back else queue.leave, item, root.now())
     return outcome
 
 
-def _deploy(world: World, run: shape.Run) -> Working:
+def _confirmed(world: World, item: WorkItem) -> bool:
+    given = world.read(waits.decisions, item.id)
+    return any(d.kind is WaitKind.CONFIRMATION and d.commit == item.validated for d in given)
+
+
+def _deploy(world: World, run: Run) -> Working:
     item, root = run.item, world.root
     if item.validated is None:
         return Block("nothing was validated")
     if item.landed is None:
-        given = world.read(waits.decisions, item.id)
-        if not any(d.kind is WaitKind.CONFIRMATION and d.commit == item.validated for d in given):
+        if not _confirmed(world, item):
             return Ask(WaitKind.CONFIRMATION, "Deploy?", item.validated)
         yield "ticket"
         ticket = world.write(queue.take, item, root.now())
@@ -230,7 +236,7 @@ def _deploy(world: World, run: shape.Run) -> Working:
     return (yield from _to_production(world, run))
 
 
-def _land(world: World, run: shape.Run) -> Working:
+def _land(world: World, run: Run) -> Working:
     """`tasks.landing.land`, and the begin of the deploy under the same turn."""
     item, root, repository = run.item, world.root, world.repository
     assert item.validated is not None
@@ -257,7 +263,7 @@ def _land(world: World, run: shape.Run) -> Working:
     return None
 
 
-def _to_production(world: World, run: shape.Run) -> Working:
+def _to_production(world: World, run: Run) -> Working:
     item, root = run.item, world.root
     assert item.landed is not None
     if item.deployed != item.landed:
@@ -285,7 +291,7 @@ def _to_production(world: World, run: shape.Run) -> Working:
     return Advance(Stage.DONE, "production runs it")
 
 
-WORK: dict[Stage, Callable[[World, shape.Run], Working]] = {Stage.DEPLOY_STAGING: _staging, Stage.DEPLOY: _deploy}
+WORK: dict[Stage, Callable[[World, Run], Working]] = {Stage.DEPLOY_STAGING: _staging, Stage.DEPLOY: _deploy}
 
 
 def run_of_stop(world: World, key: str) -> Callable[[int], Steps]:

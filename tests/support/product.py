@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from sqlmodel import Session
 
 from blocks import CodingAgent, GiteaServer, PlaneWorkspace, TelegramNotification
@@ -32,10 +31,11 @@ from deployments.stack import as_environment, base_environment
 from pipeline.model import Wait, WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import Stage
-from pipeline.store import items, waits
+from pipeline.store import items, transitions, waits
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
 from tasks.services import BLOCK
+from tests.support.prefect_address import talking_to
 
 ROOT = Path(__file__).parents[2]
 DESCRIPTION = "A description that is long enough to be worth analysing."
@@ -86,9 +86,13 @@ class Product:
         if item.hold is not None:
             raise AssertionError(f"{item.key} is held: {item.hold_reason}")
         wait = self.wait(item.key)
-        if wait is not None and wait.kind.human and wait.id not in decided:
+        if wait is not None and wait.kind.human and wait.id not in decided and self._is_shown(item):
             decided.add(wait.id)
             self.sandbox.move_card(item.key, "Approved" if wait.stage is Stage.ANALYSIS else "Confirm Deploy")
+
+    def _is_shown(self, item: WorkItem) -> bool:
+        """Whether the card says that a person is asked: who moves it while Orch does is heard by the webhook alone."""
+        return self.sandbox.card(item.key).state == ("In Review" if item.stage is Stage.ANALYSIS else "Awaiting Deploy")
 
     # --- what can be seen
 
@@ -105,7 +109,7 @@ class Product:
         """The stages it has entered, in order."""
         item = self.item(key)
         assert item is not None
-        return [str(t.to_stage) for t in self.store.read(items.history, item.id)]
+        return [str(t.to_stage) for t in self.store.read(transitions.history, item.id)]
 
     def until(self, seen: Callable[[], Any], *, within_s: float = 150, what: str = "") -> Any:
         """Wait until `seen` gives something true, and give that."""
@@ -157,7 +161,7 @@ class Product:
     @contextmanager
     def talking(self) -> Iterator[None]:
         """Prefect's client in this process talks to the session's server."""
-        with temporary_settings({PREFECT_API_URL: self.server.url, PREFECT_API_AUTH_STRING: self.server.auth}):
+        with talking_to(self.server.url, self.server.auth):
             yield
 
     def logs(self) -> str:

@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlmodel import Session, col, select
 
 from blocks import CodingAgent
@@ -34,9 +31,12 @@ from pipeline.stages import WORKED, Stage
 from pipeline.states import States
 from pipeline.store import items, waits
 from pipeline.store.engine import Store
-from pipeline.store.schema import migrate
+from pipeline.store.leases import Lease
 from pipeline.store.tables import DeliveryRow, OutboxRow, SignalRow, TransitionRow
+from tasks.ownership import Claimed, claim
 from tasks.services import Services
+from tests.support.databases import migrated_file
+from tests.support.prefect_address import talking_to
 
 
 class Clock:
@@ -47,6 +47,10 @@ class Clock:
 
     def forward(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+    def catch_up(self) -> None:
+        """Stand where the real clock does, by which Prefect's server writes down when a run came to its state."""
+        self.now = datetime.now(UTC)
 
     def seconds(self) -> float:
         return self.now.timestamp()
@@ -159,6 +163,12 @@ class Desk:
             commit=commit, flow_run_id=run or (str(uuid4()) if kind.human else None),
         )  # fmt: skip
 
+    def owned(self, item: WorkItem, run: str = "run-1") -> Lease:
+        """Have a run of the item's stage own it."""
+        claimed = claim(self.root, item.key, item.stage, run)
+        assert isinstance(claimed, Claimed)
+        return claimed.lease
+
     # --- what can be seen
 
     def again(self, item: WorkItem) -> WorkItem:
@@ -201,7 +211,7 @@ async def open_desk(sandbox: SandboxClient, folder: Path, /, **changes: Any) -> 
     settings = sandbox_settings(sandbox, FOLDER / "happy.toml", folder / "orch", free_ports(1)[0], **changes)
     root, prefect = services_of(settings, migrated(settings)), PrefectEvents()
     try:
-        with temporary_settings({PREFECT_API_URL: prefect.url}):
+        with talking_to(prefect.url):
             yield Desk(sandbox, root, prefect)
     finally:
         sandbox.clear_faults()
@@ -213,20 +223,10 @@ async def open_desk(sandbox: SandboxClient, folder: Path, /, **changes: Any) -> 
 
 
 def migrated(settings: Settings) -> Store:
-    """A store on a copy of a migrated SQLite file: migrating takes longer than most of the tests."""
+    """A store on a SQLite file that needs no migration."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    (settings.state_dir / "orch.db").write_bytes(_empty_database())
+    (settings.state_dir / "orch.db").write_bytes(migrated_file())
     return Store(settings.store_url)
-
-
-@cache
-def _empty_database() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "orch.db"
-        store = Store(f"sqlite:///{file}")
-        migrate(store)
-        store.dispose()  # the last connection to close moves everything from the write-ahead log into the file
-        return file.read_bytes()
 
 
 def services_of(settings: Settings, store: Store) -> ClockedServices:
@@ -251,7 +251,7 @@ def services_of(settings: Settings, store: Store) -> ClockedServices:
     )
 
 
-async def until(seen: Callable[[], Any], *, within_s: float = 15, what: str = "") -> Any:
+async def until(seen: Callable[[], Any], *, within_s: float = 60, what: str = "") -> Any:
     """Look until `seen` gives something true, and give that; the test's loop goes on meanwhile."""
     async with asyncio.timeout(within_s):
         while not (found := await asyncio.to_thread(seen)):  # noqa: ASYNC110  what is looked at sets no event

@@ -1,23 +1,35 @@
 """What stands between a stage and its agent: the budget, the prompt, the walls, and who may let it go on."""
 
 import json
+import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.bubblewrap import unavailable
-from pipeline.errors import CouldNotRun
-from pipeline.model import AgentEnd, Choice, Decision, WaitKind, WorkItem
-from pipeline.stages import Stage
+from pipeline.clients.process_identity import identity
+from pipeline.errors import CouldNotRun, StaleWrite
+from pipeline.model import (
+    AgentEnd,
+    AgentJob,
+    AgentOutcome,
+    Choice,
+    Decision,
+    ProcessIdentity,
+    Usage,
+    WaitKind,
+    WorkItem,
+)
+from pipeline.stages import Role, Stage
 from pipeline.store import evidence, waits
 from pipeline.store.evidence import AgentRun
-from tasks import agents, branch, steps
+from tasks import agents, branch
 from tests.support.services import Desk, open_desk
 
 confined_only = pytest.mark.skipif(bool(unavailable()), reason=f"commands cannot be confined: {unavailable()}")
@@ -44,17 +56,11 @@ for top in ("/proc", os.environ["HOME"], os.getcwd(), %r):
 """
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 DeskWith = Callable[..., AbstractAsyncContextManager[Desk]]
 
 
 @pytest.fixture
-def desk_with(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeskWith:
+def desk_with(sandbox: SandboxClient, tmp_path: Path, at_work: Callable[[Desk], None]) -> DeskWith:
     """A desk whose agent is a Python program, with these settings; tasks, called without Prefect, find its services."""
 
     @asynccontextmanager
@@ -62,11 +68,7 @@ def desk_with(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.Monkey
         script = tmp_path / "agent.py"
         script.write_text(program)
         async with open_desk(sandbox, tmp_path, agent_command=(sys.executable, str(script)), **changes) as desk:
-
-            async def services() -> object:
-                return desk.root
-
-            monkeypatch.setattr(steps, "services", services)
+            at_work(desk)
             yield desk
 
     return desk_with
@@ -220,3 +222,47 @@ async def test_a_run_that_was_interrupted_has_cost_what_it_said(desk_with: DeskW
         )  # fmt: skip
         assert await agents.clean_up.fn(item.key) == 1
         assert desk.store.read(evidence.spent_by, item.id).tokens == 9
+
+
+@pytest.mark.parametrize("shared_disk", [True, False])
+async def test_an_agent_that_died_on_another_host_keeps_nobody_from_working(
+    desk_with: DeskWith, *, shared_disk: bool
+) -> None:
+    """A container that is made anew has another name: its runs are nobody's to end."""
+    async with desk_with() as desk:
+        item, start = desk.item(), "e" * 40
+        if shared_disk:
+            await branch.prepare.fn(item.key, None)
+            start = desk.root.workspace(desk.project).tip(item.key)
+        left_over(desk, item, start, replace(identity(os.getpid()), host="orch-7c9f"))
+        assert await agents.clean_up.fn(item.key) == 1
+        assert desk.store.read(evidence.unfinished_agent_runs, item.id) == []
+        run = await worked(desk, item)
+        assert run.end is AgentEnd.FINISHED, run.sentence
+
+
+async def test_an_agent_that_somebody_else_ended_is_no_bug(
+    desk_with: DeskWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STOP ends the agent and says so in the store, while the run that held it is still there for a moment."""
+    async with desk_with() as desk:
+        item = desk.item()
+        work = desk.root.agent.run
+
+        async def ended_meanwhile(job: AgentJob, **more: Any) -> AgentOutcome:
+            outcome = await work(job, **more)
+            [run] = desk.store.read(evidence.unfinished_agent_runs, item.id)
+            desk.store.write(evidence.agent_interrupted, run.id, "Stopped.", Usage(), desk.root.now())
+            return outcome
+
+        monkeypatch.setattr(desk.root.agent, "run", ended_meanwhile)
+        with pytest.raises(StaleWrite, match="was ended by another run"):
+            await worked(desk, item)
+
+
+def left_over(desk: Desk, item: WorkItem, start: str, process: ProcessIdentity) -> None:
+    number = desk.store.write(
+        evidence.agent_started, item, Role.ANALYST, model="", effort="", log=desk.settings.state_dir / "agent.log",
+        start_commit=start, run="run-0", now=desk.root.now(),
+    )  # fmt: skip
+    desk.store.write(evidence.agent_process, number, process)

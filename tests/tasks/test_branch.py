@@ -1,6 +1,6 @@
 """Orch's own test runs: made once, recorded, and repeated where a project's tests are flaky."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,7 +8,6 @@ import pytest
 from sqlmodel import Session, col, select
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.errors import CouldNotRun
 from pipeline.model import TestRun, WorkItem
 from pipeline.projects import Project
@@ -27,12 +26,6 @@ echo "1 failed, 1 passed in 0.1s"
 exit 1
 """
 RED = "1 of 2 tests failed: test_total"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """One live message about each item: silent, true, and where it was, or below the others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from deployments.sandbox.state import TelegramMessage
 from pipeline.messages import CATALOGUES, Texts
 from pipeline.model import AgentEnd, AgentOutcome, Hold, Usage, WaitKind, WorkItem
@@ -18,18 +17,6 @@ from pipeline.store import cards, evidence, items, outbox
 from tasks.cards import Seen, render
 from tasks.outbox import deliver
 from tests.support.services import Desk, open_desk, until
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

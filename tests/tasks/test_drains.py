@@ -1,29 +1,11 @@
 """While one item is being deployed no run takes another one."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
-
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.stages import Stage
 from pipeline.store import drains
 from tasks.ownership import Claimed, NotNow, claim, release
-from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        yield desk
+from tests.support.services import Desk
 
 
 def test_no_run_takes_an_item_while_somebody_else_is_being_deployed(desk: Desk) -> None:

@@ -1,38 +1,29 @@
 """Entering a stage: relations are read when they may have changed, and what keeps an item out is written down."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows import deploy
-from flows.stage import Run
+from flows.run import Run
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import dependencies, freezes, journal, outbox, waits
-from tasks import entrance, healing
-from tasks.ownership import Claimed, NotNow, claim
+from pipeline.store import dependencies, due, freezes, journal, outbox, waits
+from tasks import cards, entrance, healing
+from tasks.ownership import Claimed, NotNow, claim, release
+from tests.support.deliveries import plane_says
 from tests.support.hooks import plane_moved
-from tests.support.services import Desk, open_desk
-from tests.tasks.test_inbox import plane_says
+from tests.support.services import Desk
 
 BOTH = (dependencies.BY_HAND, dependencies.FROM_TRACKER)
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        await desk.root.states.of(desk.project)
-        yield desk
+async def desk(desk: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await desk.root.states.of(desk.project)
+    return desk
 
 
 def with_settings(desk: Desk, **changes: Any) -> None:
@@ -71,6 +62,46 @@ def test_an_item_that_is_kept_out_waits_without_an_owner_and_the_reason_is_there
     desk.move(other, Stage.DONE)
     assert woken(desk) == [item.key]
     assert isinstance(enters(desk, item), Claimed)
+
+
+def test_the_live_message_says_that_an_item_waits_to_be_let_in_and_no_longer_once_it_is(desk: Desk) -> None:
+    item, other = desk.item(), desk.item()
+    desk.store.write(dependencies.add, item.key, other.key, "db", desk.clock.now)
+    enters(desk, item)
+    assert cards_due(desk, item) == 1
+    assert f"It waits for {other.key}" in shown(desk, item)
+    desk.move(other, Stage.DONE)
+    assert isinstance(enters(desk, item), Claimed)
+    assert cards_due(desk, item) == 1
+    assert "It waits for" not in shown(desk, item)
+    assert desk.wait_of(item) is None
+
+
+def cards_due(desk: Desk, item: WorkItem) -> int:
+    """How many letters for the live message are in the box; they are taken out."""
+    desk.clock.forward(2)
+    return [letter.kind for letter in desk.store.write(outbox.claim, desk.clock.now, item_key=item.key)].count(
+        outbox.Kind.CARD
+    )
+
+
+def shown(desk: Desk, item: WorkItem) -> str:
+    return cards.render(desk.root, desk.store.read(cards._look, item.key))
+
+
+def test_nobody_is_reminded_of_a_wait_while_a_run_is_at_its_end(desk: Desk) -> None:
+    """A wait stays open while its machine is looked at again; that look may have turned into an hour's work."""
+    item = desk.item(Stage.REVIEW)
+    soon = desk.clock.now + timedelta(seconds=5)
+    desk.store.write(
+        waits.begin, item, WaitKind.BACK_OFF, key="b", sentence="Gitea is away", now=desk.clock.now, deadline=soon
+    )
+    run = enters(desk, item)
+    assert isinstance(run, Claimed)
+    desk.clock.forward(10)
+    assert desk.store.read(due.overdue, desk.clock.now, limit=10) == []
+    release(desk.store, run, desk.clock.now, in_order=True)
+    assert [found.key for _, found in desk.store.read(due.overdue, desk.clock.now, limit=10)] == [item.key]
 
 
 def test_waiting_longer_does_not_begin_the_wait_anew(desk: Desk) -> None:

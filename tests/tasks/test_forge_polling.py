@@ -1,33 +1,18 @@
 """What became of pull requests and no webhook told is found by one listing a repository, once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from benchmarks.counting import counted_requests
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.model import Delivery, InboundSignal, Pull, ReviewKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import counters, items
+from tasks import healing
 from tasks.forge_polling import poll_repository
 from tasks.inbox import Own, receive
-from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
+from tests.support.services import Desk
 
 
 async def with_pull(desk: Desk, stage: Stage = Stage.REVIEW) -> tuple[WorkItem, Pull]:
@@ -76,6 +61,18 @@ async def test_what_orch_closed_itself_or_what_has_ended_is_none_of_its_news(des
     await asyncio.to_thread(desk.sandbox.close_pull, pull.number)
     assert await polled(desk) == []
     assert heard(desk) == []
+
+
+async def test_the_pull_request_that_closed_with_a_stopped_item_does_not_hold_the_fresh_one(desk: Desk) -> None:
+    """Both have the same branch; Orch's own closing is no news by webhook, so polling is the first to see it."""
+    item, pull = await with_pull(desk)
+    await asyncio.to_thread(desk.sandbox.close_pull, pull.number)
+    desk.move(item, Stage.CANCELLED)
+    fresh = desk.item(card=await asyncio.to_thread(desk.sandbox.card, item.key), branch=item.branch)
+    await polled(desk)
+    followed = await healing.drain(desk.root, item.key)
+    assert followed == [f"pr_closed: ignored: Pull request #{pull.number} is not that of {item.key}."]
+    assert desk.again(fresh).hold is None
 
 
 async def test_changes_that_were_requested_are_heard_of_once_a_visit(desk: Desk) -> None:

@@ -1,31 +1,17 @@
 """What a person keeps aside on the board is left alone; what cannot be told, too."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.stages import Stage
 from pipeline.store import counters
 from tasks.guard import Guard
 from tasks.polling import poll_board
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("state", ["Blocked", "Needs Input", "Awaiting Deploy", "Deploying", "Monitoring"])

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -13,9 +12,8 @@ from prefect.states import Cancelled, Running
 
 from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows.reconcile import PARTS, reconcile
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import Hold, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, items, leases, reactions, suspicions, waits
@@ -25,18 +23,6 @@ from tasks.healing import Observed, heal_one
 from tasks.reclaiming import ZOMBIE_AFTER, end_zombies, reclaim_dead
 from tests.pipeline.store.helpers import HERE, claimed
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 def waits_for_ci(desk: Desk) -> tuple[WorkItem, Wait]:
@@ -146,7 +132,7 @@ async def test_only_a_living_owner_keeps_its_run_from_being_taken_for_a_zombie(d
     assert await end_zombies(desk.root, begun) == 0
     looked_again = desk.clock.now + ZOMBIE_AFTER
     suspects = {str(run.id) for run in begun}
-    confirmed = desk.store.write(suspicions.confirmed, "run", suspects, looked_again, after=ZOMBIE_AFTER)
+    confirmed = desk.store.write(suspicions.confirmed, "RUNNING run", suspects, looked_again, after=ZOMBIE_AFTER)
     assert set(confirmed) == {str(begun[1].id)}
 
 

@@ -1,37 +1,21 @@
 """A host that is started anew takes its runs with it, which says nothing about their items: it counts as no failure."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from deployments.control import release
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.model import WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, items, leases
 from tasks.healing import Observed, heal_one
 from tasks.ownership import Claimed, NotNow, claim
 from tasks.reclaiming import reclaim_dead
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 FIVE = crashes.TOO_MANY
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 def in_flight(desk: Desk, *, boot: str = "the boot before", **columns: object) -> WorkItem:

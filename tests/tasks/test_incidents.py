@@ -1,6 +1,5 @@
 """Incidents of the systems that Orch's users come from, each by its number: what happened there cannot happen here."""
 
-from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -9,11 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows import intake, reconcile
 from pipeline.errors import LeaseLost, StaleWrite
-from pipeline.inbound.gitea import parse_gitea
-from pipeline.inbound.plane import parse_plane
 from pipeline.model import Hold, Pass, ProcessIdentity, WaitKind, WorkItem
 from pipeline.signals import STAGE_ENTERED, Signal
 from pipeline.stages import Stage
@@ -21,30 +17,16 @@ from pipeline.states import shown_for
 from pipeline.store import due, inbox, items, leases, outbox, reactions, waits
 from pipeline.store.leases import Lease
 from tasks import healing, polling, republishing
-from tasks.inbox import Own, receive
-from tests.support.hooks import gitea_headers, gitea_status, plane_headers, plane_moved
+from tests.support.deliveries import gitea_says, plane_says
+from tests.support.hooks import gitea_status, plane_moved
 from tests.support.services import Desk, open_desk
-
-OWN = Own("bot-id", "orch-bot")
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        await desk.root.states.of(desk.project)
-        yield desk
-
-
-def plane_says(desk: Desk, body: bytes) -> str:
-    secret = desk.settings.plane_webhook_secret.get_secret_value()
-    delivery = parse_plane(plane_headers(desk.settings, body), body, secret)
-    return receive(desk.root, delivery, body.decode(), OWN).note
+async def desk(desk: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await desk.root.states.of(desk.project)
+    return desk
 
 
 def messages(desk: Desk) -> list[str]:
@@ -181,8 +163,7 @@ async def looked_at(desk: Desk, item: WorkItem) -> str | None:
 
 def gitea_reports(desk: Desk, item: WorkItem, number: int) -> None:
     body = gitea_status(item.tip or "", item.branch, state="success" if number % 2 else "failure") + b" " * number
-    secret = desk.settings.gitea_webhook_secret.get_secret_value()
-    receive(desk.root, parse_gitea(gitea_headers(desk.settings, body, "status"), body, secret), body.decode(), OWN)
+    gitea_says(desk, body)
 
 
 def hear(desk: Desk, item: WorkItem, signal: Signal, **payload: object) -> None:

@@ -1,13 +1,11 @@
 """Labels that lift a human gate: each its own gate, read when the gate asks, and a person is asked in any doubt."""
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.model import Choice, WaitKind, WorkItem
 from pipeline.outcomes import Ask
 from pipeline.stages import Stage
@@ -21,22 +19,10 @@ CONFIRMATION = Ask(WaitKind.CONFIRMATION, "Deploy to production?", "b" * 40)
 BOTH = ("autoApprove", "autoDeploy")
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 @pytest.fixture(autouse=True)
 def _nothing_listed_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test is a process of its own, as far as remembered labels go."""
     monkeypatch.setattr(labels, "_labels", labels.Labels())
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        yield desk
 
 
 def labelled(desk: Desk, *names: str) -> WorkItem:

@@ -1,41 +1,32 @@
 """Landing: exactly the validated commit, once; what a person merged counts only where it is what was validated."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.errors import CouldNotRun, Unavailable
 from pipeline.model import Landed, MovedOn, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import journal
 from pipeline.store.leases import Lease
-from tasks import landing, steps
+from tasks import landing
 from tasks.landing import MergeLock
-from tasks.ownership import Claimed, claim
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 LOCK = MergeLock("SHOP")
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        client.ci("off")
-        yield client
+def sandbox(sandbox: SandboxClient) -> SandboxClient:
+    sandbox.ci("off")
+    return sandbox
 
 
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-
-        async def services() -> object:
-            return desk.root
-
-        monkeypatch.setattr(steps, "services", services)
-        yield desk
+def desk(desk: Desk, at_work: Callable[[Desk], None]) -> Desk:
+    at_work(desk)
+    return desk
 
 
 def validated(desk: Desk, name: str) -> tuple[WorkItem, Lease]:
@@ -46,9 +37,7 @@ def validated(desk: Desk, name: str) -> tuple[WorkItem, Lease]:
         pull = gitea.post("/repos/acme/shop/pulls", json={"title": name, "head": branch, "base": "main"})
         number = pull.raise_for_status().json()["number"]
     item = desk.item(Stage.DEPLOY, card, tip=tip, validated=tip, validated_base=base, pull_number=number)
-    claimed = claim(desk.root, item.key, item.stage, "run-1")
-    assert isinstance(claimed, Claimed)
-    return item, claimed.lease
+    return item, desk.owned(item)
 
 
 def merge(desk: Desk, item: WorkItem) -> str:

@@ -1,7 +1,6 @@
 """Landing by the forge's merge and by a push: the same answer to whatever is in the way, and nothing half landed."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,10 +13,9 @@ from pipeline.model import Landed, MovedOn, Protected, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import journal
 from pipeline.store.leases import Lease
-from tasks import landing, steps
+from tasks import landing
 from tasks.landing import MergeLock
-from tasks.ownership import Claimed, claim
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 LOCK = MergeLock("SHOP")
 MERGE, PUSH = "by the forge's merge", "by a push"
@@ -39,15 +37,10 @@ def sandbox(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sand
 
 
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-
-        async def services() -> object:
-            return desk.root
-
-        monkeypatch.setattr(steps, "services", services)
-        yield desk
-        sandbox.protect("")
+def desk(desk: Desk, at_work: Callable[[Desk], None]) -> Iterator[Desk]:
+    at_work(desk)
+    yield desk
+    desk.sandbox.protect("")
 
 
 async def validated(desk: Desk, request: pytest.FixtureRequest) -> tuple[WorkItem, Lease]:
@@ -57,9 +50,7 @@ async def validated(desk: Desk, request: pytest.FixtureRequest) -> tuple[WorkIte
     tip = desk.sandbox.commit(branch, {name: "x"}, who="api")
     pull = await desk.root.forge.open_pull(desk.project, branch=branch, title=card.key, body="")
     item = desk.item(Stage.DEPLOY, card, tip=tip, validated=tip, validated_base=base, pull_number=pull.number)
-    claimed = claim(desk.root, item.key, item.stage, "run-1")
-    assert isinstance(claimed, Claimed)
-    return item, claimed.lease
+    return item, desk.owned(item)
 
 
 def journalled(desk: Desk, item: WorkItem) -> list[bool]:

@@ -1,36 +1,17 @@
 """What fails for ever is started a bounded number of times; then one message calls a person, and nothing more happens."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
-import pytest
-
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from flows import reconcile
-from flows import stage as shape
+from flows import leaving, reconcile
+from flows.run import Run
 from pipeline import outcomes
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.outcomes import Escalate, WaitFor
 from pipeline.stages import Role, Stage
 from pipeline.store import leases, outbox
 from tasks.ownership import Claimed, claim, release
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 STARTS = 60
 """How often each loop is driven: far more than any cap."""
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        yield desk
 
 
 def messages(desk: Desk, topic: str) -> list[str]:
@@ -77,8 +58,8 @@ def test_two_stages_that_send_an_item_to_and_fro_end_at_the_cap(desk: Desk) -> N
             rounds += 1
             _goes_back(desk, claimed, "The reviewer is never content.")
         else:
-            run = shape.Run(desk.root, claimed.item, desk.project, claimed.lease, f"run-{number}")
-            desk.store.write(shape._advance, run, Stage.REVIEW, "green")
+            run = Run(desk.root, claimed.item, desk.project, claimed.lease, f"run-{number}")
+            desk.store.write(leaving.advance, run, Stage.REVIEW, "green")
         release(desk.store, claimed, desk.clock.now, in_order=True)
     assert rounds == desk.root.caps[Role.DEVELOPER] + 1
     assert desk.again(item).hold is Hold.ESCALATED
@@ -91,7 +72,7 @@ def test_a_gate_that_is_away_for_days_is_asked_at_its_pace_and_a_person_is_told_
         claimed = started(desk, item, number)
         assert claimed is not None
         away = WaitFor(WaitKind.BACK_OFF, "Gitea does not answer.", None)
-        desk.store.write(shape._wait, desk.root, claimed, f"run-{number}", away)
+        desk.store.write(leaving.wait_for, desk.root, claimed, f"run-{number}", away)
         release(desk.store, claimed, desk.clock.now, in_order=True)
         desk.store.write(reconcile._remind, desk.root)
     after = desk.again(item)
@@ -107,7 +88,7 @@ def test_a_check_that_can_never_run_holds_the_item_at_its_first_start(desk: Desk
             continue
         starts += 1
         why = "The test command could not be started."
-        desk.store.write(shape._write_hold, desk.root, claimed.item, Hold.BLOCKED, why, ends_deploy=False)
+        desk.store.write(leaving.hold, desk.root, claimed.item, Hold.BLOCKED, why, ends_deploy=False)
         release(desk.store, claimed, desk.clock.now, in_order=True)
     assert (starts, desk.again(item).hold) == (1, Hold.BLOCKED)
     assert len(messages(desk, "blocked")) == 1
@@ -118,7 +99,7 @@ def _goes_back(desk: Desk, claimed: Claimed, why: str) -> None:
     item = claimed.item
     outcome = outcomes.roll_back(item, Stage.DEVELOPMENT, why, cap=desk.root.caps)
     if isinstance(outcome, Escalate):
-        desk.store.write(shape._write_hold, desk.root, item, Hold.ESCALATED, outcome.why, ends_deploy=False)
+        desk.store.write(leaving.hold, desk.root, item, Hold.ESCALATED, outcome.why, ends_deploy=False)
     else:
-        run = shape.Run(desk.root, item, desk.project, claimed.lease, "run")
-        desk.store.write(shape._roll_back, run, outcome)
+        run = Run(desk.root, item, desk.project, claimed.lease, "run")
+        desk.store.write(leaving.roll_back, run, outcome)

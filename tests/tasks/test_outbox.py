@@ -1,32 +1,16 @@
 """Letters are sent until they went: each on its own, later after a failure, and never over what a person put there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.model import Button, Hold, WaitKind, WorkItem
 from pipeline.signals import STAGE_ENTERED, WAIT_ANSWERED, WAKE
 from pipeline.stages import Stage, Status
 from pipeline.store import items, outbox, reactions
 from pipeline.store.outbox import BACK_OFF, CLAIM, SETTLE
 from tasks.outbox import deliver, due
-from tests.support.services import Desk, open_desk, until
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
+from tests.support.services import Desk, until
 
 
 def tell(desk: Desk, item: WorkItem, text: str = "Hello", dedupe: str = "once") -> None:

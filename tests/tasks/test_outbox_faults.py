@@ -1,6 +1,5 @@
 """Comments to a Plane that misbehaves: each is written once, under its own bot, and tried again when that may help."""
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,25 +7,12 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.plane import PlaneClient
 from pipeline.store import outbox, reactions
 from pipeline.store.outbox import BACK_OFF
 from tasks.outbox import deliver
 from tests.support.faulty import Fault, answer, cut, drop, faulty_server, page, passed
 from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 def tell(desk: Desk, key: str) -> None:

@@ -1,15 +1,15 @@
 """The whole list of what people are told: each in every language, once, with the reason, and with a sound."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from sqlmodel import Session
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from flows import reconcile, stage
+from flows import leaving, reconcile
+from flows.run import Run
 from pipeline.messages import CATALOGUES
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.outcomes import Ask
@@ -27,12 +27,6 @@ REASON = "the reason <why> & wherefore"
 ESCAPED = "the reason &lt;why&gt; &amp; wherefore"
 
 Tell = Callable[[Desk, WorkItem], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture(params=sorted(CATALOGUES))
@@ -86,8 +80,8 @@ async def let_a_label_decide(desk: Desk, item: WorkItem) -> None:
 async def end(desk: Desk, item: WorkItem) -> None:
     if desk.again(item).stage is not Stage.DONE:
         desk.move(item, Stage.DONE, landed=COMMIT)
-    run = stage.Run(desk.root, item, desk.project, Lease(item.id, "t", 1, "run-1", desk.clock.now), "run-1")
-    desk.store.write(stage._announce, run, desk.again(item))
+    run = Run(desk.root, item, desk.project, Lease(item.id, "t", 1, "run-1", desk.clock.now), "run-1")
+    desk.store.write(leaving.announce, run, desk.again(item))
 
 
 async def merge_by_hand(desk: Desk, item: WorkItem) -> None:

@@ -1,41 +1,30 @@
 """What people do on the board and no webhook tells is found by polling, once; what was heard leads to nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from benchmarks.counting import counted_requests
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.inbound.plane import parse_plane
 from pipeline.model import WaitKind
 from pipeline.stages import Stage, Status
 from pipeline.store import counters, outbox, waits
-from tasks.inbox import identify, receive
+from tasks.inbox import identify
 from tasks.outbox import deliver
 from tasks.polling import each_project, poll_board
-from tests.support.hooks import plane_headers, plane_moved
-from tests.support.services import Desk, open_desk
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
+from tests.support.deliveries import plane_says
+from tests.support.hooks import plane_moved
+from tests.support.services import Desk
 
 
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(desk: Desk) -> Desk:
     """A desk whose board has been looked through."""
-    async with open_desk(sandbox, tmp_path) as opened:
-        await poll_board(opened.root, opened.project)
-        for total in (counters.REPLAYED, counters.DEDUPED, counters.SKIPPED_TERMINAL):
-            opened.store.write(counters.count, total, -opened.store.read(counters.totals)[total])
-        forget(opened)
-        yield opened
+    await poll_board(desk.root, desk.project)
+    for total in (counters.REPLAYED, counters.DEDUPED, counters.SKIPPED_TERMINAL):
+        desk.store.write(counters.count, total, -desk.store.read(counters.totals)[total])
+    forget(desk)
+    return desk
 
 
 def forget(desk: Desk) -> None:
@@ -104,11 +93,7 @@ async def test_a_move_that_a_webhook_brought_leads_to_nothing(desk: Desk) -> Non
     await desk.root.states.of(desk.project)
     await move(desk, card.key, "To Analyse")
     body = plane_moved(desk, card, "To Analyse")
-    delivery = parse_plane(
-        plane_headers(desk.settings, body), body, desk.settings.plane_webhook_secret.get_secret_value()
-    )
-    own = await identify(desk.root)
-    assert receive(desk.root, delivery, body.decode(), own).items == (card.key,)
+    assert plane_says(desk, body, await identify(desk.root)).items == (card.key,)
     assert await polled(desk) == []
     assert (heard(desk), totals(desk)[counters.DEDUPED]) == ([(card.key, "start_requested")], 1)
 
@@ -118,10 +103,7 @@ async def test_a_webhook_that_comes_after_polling_leads_to_nothing(desk: Desk) -
     await move(desk, card.key, "To Analyse")
     await polled(desk)
     body = plane_moved(desk, card, "To Analyse")
-    delivery = parse_plane(
-        plane_headers(desk.settings, body), body, desk.settings.plane_webhook_secret.get_secret_value()
-    )
-    assert receive(desk.root, delivery, body.decode(), await identify(desk.root)).note == "found by polling before"
+    assert plane_says(desk, body, await identify(desk.root)).note == "found by polling before"
     assert heard(desk) == [(card.key, "start_requested")]
 
 
@@ -133,9 +115,7 @@ async def test_a_webhook_that_comes_after_what_polling_led_to_says_nothing_new(d
     await polled(desk)
     desk.move(desk.again(item), Stage.ARCHITECTURE)
     body = plane_moved(desk, card, "Approved", stands_in="Architecture")
-    secret = desk.settings.plane_webhook_secret.get_secret_value()
-    delivery = parse_plane(plane_headers(desk.settings, body), body, secret)
-    assert receive(desk.root, delivery, body.decode(), await identify(desk.root)).note == "found by polling before"
+    assert plane_says(desk, body, await identify(desk.root)).note == "found by polling before"
     assert [row.kind for row in desk.letters if row.kind == "comment"] == []
 
 

@@ -1,6 +1,6 @@
 """Production's journal: a deploy is begun once, keeps others from landing, and ends; a rollback is made when it may be."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,16 +8,14 @@ import pytest
 from sqlmodel import Session
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from deployments.sandbox.stand_settings import stand_settings
 from pipeline.errors import CouldNotRun
 from pipeline.model import Baseline, CoverageRun, Health, Hook, HookEnd, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import journal, stands
 from pipeline.store.leases import Lease
-from tasks import production, steps
+from tasks import production
 from tasks.landing import MergeLock
-from tasks.ownership import Claimed, claim
 from tasks.production import _settle as settle
 from tasks.stands import ItemStands
 from tests.support.services import Desk, open_desk
@@ -26,39 +24,18 @@ A, B = "a" * 40, "b" * 40
 LOCK = MergeLock("SHOP")
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+async def desk(sandbox: SandboxClient, tmp_path: Path, at_work: Callable[[Desk], None]) -> AsyncIterator[Desk]:
     """A desk whose project has the sandbox's stands; tasks find its services."""
     async with open_desk(sandbox, tmp_path, project=stand_settings(sandbox.url)) as desk:
-        at_work(desk, monkeypatch)
+        at_work(desk)
         yield desk
-
-
-def at_work(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have tasks, called without Prefect, find the desk's services."""
-
-    async def services() -> object:
-        return desk.root
-
-    monkeypatch.setattr(steps, "services", services)
 
 
 def landed(desk: Desk, commit: str = A) -> tuple[WorkItem, Lease]:
     """An item whose change has landed, owned by a run."""
     item = desk.item(Stage.DEPLOY, validated=commit, landed=commit)
-    return item, owned(desk, item)
-
-
-def owned(desk: Desk, item: WorkItem, run: str = "run-1") -> Lease:
-    claimed = claim(desk.root, item.key, item.stage, run)
-    assert isinstance(claimed, Claimed)
-    return claimed.lease
+    return item, desk.owned(item)
 
 
 def deploy_of(desk: Desk, item: WorkItem) -> journal.Effect | None:
@@ -194,7 +171,7 @@ async def test_nothing_is_begun_under_another_projects_lock(desk: Desk) -> None:
 
 async def test_nothing_is_begun_before_the_change_has_landed(desk: Desk) -> None:
     item = desk.item(Stage.DEPLOY, validated=A)
-    await production.begin.fn(item.key, owned(desk, item), LOCK)
+    await production.begin.fn(item.key, desk.owned(item), LOCK)
     assert deploys(desk, item) == []
 
 
@@ -315,11 +292,11 @@ async def test_nothing_is_rolled_back_after_the_window(desk: Desk) -> None:
     ids=["self-hosting", "no hook"],
 )
 async def test_some_projects_are_never_rolled_back(
-    sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], said: str
+    sandbox: SandboxClient, tmp_path: Path, at_work: Callable[[Desk], None], changes: dict[str, object], said: str
 ) -> None:
     project = {**stand_settings(sandbox.url), **changes}
     async with open_desk(sandbox, tmp_path, project=project) as desk:
-        at_work(desk, monkeypatch)
+        at_work(desk)
         item, lease = landed(desk)
         begun(desk, item, lease)
         assert await rolled_back(desk, item, lease) == said

@@ -1,36 +1,20 @@
 """A signal that cannot be applied keeps no other from being applied, nor from being announced."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlmodel import Session
 
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.model import WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox
 from tasks.healing import drain
 from tasks.republishing import publish_again
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 TOLD = "could not be applied: ValueError(\"invalid literal for int() with base 10: 'seven'\")"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 def hear(desk: Desk, item: WorkItem, signal: Signal, payload: dict[str, Any]) -> None:

@@ -1,12 +1,10 @@
 """People on the forge: whose verdict takes the item back, and what their pushes and their closing lead to."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.model import WorkItem
 from pipeline.stages import Role, Stage
@@ -14,23 +12,16 @@ from pipeline.store import inbox
 from tasks.healing import drain
 from tasks.inbox import Own, receive
 from tests.deployments.sandbox.receiver import Receiver
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 OWN = Own("bot-id", "orch-bot")
 REJECTED, APPROVED = "pull_request_review_rejected", "pull_request_review_approved"
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        client.ci("off")
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        yield desk
+def sandbox(sandbox: SandboxClient) -> SandboxClient:
+    sandbox.ci("off")
+    return sandbox
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A database that a later version has written, under this one: what it does not know is set aside, the rest goes on."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +10,6 @@ from deployments import control, operator
 from deployments.checkup import machine
 from deployments.checkup.finding import Grade
 from deployments.receiver.queue_view import queue_view
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox
@@ -23,24 +19,18 @@ from tasks.healing import drain
 from tasks.pending import resolve_pending
 from tasks.polling import poll_board
 from tasks.set_asides import tell_what_is_set_aside
+from tests.support.deliveries import OWN, plane_says
 from tests.support.hooks import plane_moved
-from tests.support.services import Desk, open_desk
-from tests.tasks.test_inbox import OWN, plane_says
+from tests.support.services import Desk
 
 NEW = "sbom_ready"
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        await opened.root.states.of(opened.project)
-        yield opened
+async def desk(desk: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await desk.root.states.of(desk.project)
+    return desk
 
 
 def of_later(desk: Desk, table: type[Any], number: int | None, **columns: Any) -> None:

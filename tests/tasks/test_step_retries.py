@@ -2,15 +2,12 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from prefect import flow
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
 from deployments.prefect_server import PrefectServer, wait_until_healthy
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.plane import PlaneClient
 from pipeline.errors import Missing, Refused, Unavailable
 from pipeline.model import TrackerItem
@@ -18,22 +15,17 @@ from tasks import services
 from tasks.retry import RETRIES
 from tasks.tracker import read_card
 from tests.support.faulty import FaultyServer, Step, answer, drop, faulty_server
-from tests.support.services import Desk, open_desk
+from tests.support.prefect_address import talking_to
+from tests.support.services import Desk
 
 AT_ONCE = read_card.with_options(retry_delay_seconds=[0.0] * RETRIES)
 
 
 @pytest.fixture
-async def desk(
-    prefect_server: PrefectServer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Desk]:
+async def desk(desk: Desk, prefect_server: PrefectServer) -> AsyncIterator[Desk]:
     await wait_until_healthy(prefect_server.url, prefect_server.auth)
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        async with open_desk(sandbox, tmp_path) as opened:
-            with temporary_settings(
-                {PREFECT_API_URL: prefect_server.url, PREFECT_API_AUTH_STRING: prefect_server.auth}
-            ):
-                yield opened
+    with talking_to(prefect_server.url, prefect_server.auth):
+        yield desk
 
 
 async def read(

@@ -4,40 +4,26 @@ import multiprocessing
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.clients.process import identity, kill_group
+from pipeline.clients.process_identity import identity, kill_group
 from pipeline.model import ProcessIdentity, Role, WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import Stage
 from pipeline.store import evidence, items, journal, leases, reactions
 from pipeline.store.engine import Store
 from tasks import landing, ownership, stop_listener
-from tests.support.services import Desk, open_desk, services_of, until
+from tests.support.services import Desk, services_of, until
 
 SPAWN = multiprocessing.get_context("spawn")
 FAR = 60
 """Seconds that nothing here lasts: only a signal ends it before."""
 AGENT = f"trap 'echo TERM > asked; exit' TERM; sleep {FAR} & wait"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
 
 
 def works(settings: Settings, key: str, *, begins: str = "", landed: str | None = None) -> None:

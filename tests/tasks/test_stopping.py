@@ -2,15 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from flows import stop as stop_flow
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import Unavailable
 from pipeline.model import Hold, ProcessIdentity, WorkItem
 from pipeline.projects import Registry
@@ -18,29 +17,23 @@ from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox, items, journal, leases, outbox, reactions
 from pipeline.store.leases import Lease
-from tasks import landing, leftovers, prefect_api, production, reverting, steps, stopping
+from tasks import landing, leftovers, prefect_api, production, reverting, stopping
 from tasks.due_items import stop_due
-from tests.support.services import Desk, open_desk
+from tests.support.services import Desk
 
 BRD = "# What\n\nÜmlaut.\n"
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        client.ci("off")
-        yield client
+def sandbox(sandbox: SandboxClient) -> SandboxClient:
+    sandbox.ci("off")
+    return sandbox
 
 
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-
-        async def services() -> object:
-            return desk.root
-
-        monkeypatch.setattr(steps, "services", services)
-        yield desk
+def desk(desk: Desk, at_work: Callable[[Desk], None]) -> Desk:
+    at_work(desk)
+    return desk
 
 
 def asked_to_stop(desk: Desk, stage: Stage = Stage.DEVELOPMENT, **columns: object) -> WorkItem:

@@ -1,7 +1,7 @@
 """Webhooks that have stopped telling: Gitea's are made anew, of Plane's people are told; each once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from benchmarks.counting import counted_requests
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
-from deployments.sandbox.running import running_sandbox
 from flows.reconcile import PARTS
 from pipeline.clients.gitea import GiteaClient
 from pipeline.clients.gitea_hooks import EVENTS
@@ -27,12 +26,6 @@ from tests.support.services import Desk, open_desk
 PUBLIC = "http://127.0.0.1:9"
 URL = f"{PUBLIC}/webhooks/gitea"
 MADE_ANEW = "SHOP: its webhook in acme/shop was made anew"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,43 +1,28 @@
 """Approved passes the analysis gate alone, Confirm Deploy starts the deploy alone; elsewhere they are only answered."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-
 import pytest
 
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
-from pipeline.inbound.plane import parse_plane
 from pipeline.model import WaitKind, WorkItem
 from pipeline.signals import WAIT_ANSWERED
 from pipeline.stages import Stage
 from pipeline.store import outbox, waits
-from tasks.inbox import Own, receive
 from tasks.outbox import deliver
-from tests.support.hooks import plane_headers, plane_moved
-from tests.support.services import Desk, open_desk
+from tests.support.deliveries import plane_says
+from tests.support.hooks import plane_moved
+from tests.support.services import Desk
 
 A, B = "a" * 40, "b" * 40
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
 @pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as desk:
-        await desk.root.states.of(desk.project)
-        yield desk
+async def desk(desk: Desk) -> Desk:
+    """A desk that knows the project's states."""
+    await desk.root.states.of(desk.project)
+    return desk
 
 
 def person_moves(desk: Desk, item: WorkItem, state: str) -> None:
-    body = plane_moved(desk, desk.sandbox.card(item.key), state)
-    secret = desk.settings.plane_webhook_secret.get_secret_value()
-    delivery = parse_plane(plane_headers(desk.settings, body), body, secret)
-    assert receive(desk.root, delivery, body.decode(), Own(frozenset({"bot-id"}), "orch-bot")).stored
+    assert plane_says(desk, plane_moved(desk, desk.sandbox.card(item.key), state)).stored
 
 
 def events(desk: Desk) -> list[str]:

@@ -1,6 +1,5 @@
 """Plane's states, labels and permissions: what is there, what has a stand-in, what is missing."""
 
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,7 +9,6 @@ from deployments.checkup.finding import Finding, Grade, exit_code
 from deployments.checkup.plane import look_at_plane, look_at_states, look_at_webhook_secret, webhook_values
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.plane import PlaneClient
 from pipeline.model import TrackerState
 from pipeline.projects import Project
@@ -23,12 +21,6 @@ SETTINGS = Settings.model_construct(
 )
 NEW_BOARD = ("Backlog", "Todo", "In Progress", "Done", "Cancelled")
 """The states of a new project in Plane."""
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
 
 
 def project(plane: str | UUID = "00000000-0000-0000-0000-000000000001") -> Project:

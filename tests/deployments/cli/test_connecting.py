@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner, Result
 
 from blocks import GiteaServer
@@ -20,6 +19,7 @@ from deployments.sandbox.client import SandboxClient
 from deployments.stack import as_environment
 from pipeline.settings import Settings
 from tasks.services import BLOCK
+from tests.support.prefect_address import talking_to
 from tests.support.services import migrated
 
 
@@ -139,7 +139,7 @@ def test_what_works_is_kept_as_a_block_and_what_does_not_leaves_it(
     assert (good["grade"], good["about"]) == ("ok", "Gitea Server")
     bad = told(orch("connect", "gitea", "--token", "wrong-token", "--json"))["findings"][-1]
     assert bad["sentence"] == "The block was left as it is."
-    with temporary_settings({PREFECT_API_URL: prefect_server.url, PREFECT_API_AUTH_STRING: prefect_server.auth}):
+    with talking_to(prefect_server.url, prefect_server.auth):
         kept = asyncio.run(GiteaServer.aload(BLOCK))
     assert kept.token.get_secret_value() == filled.gitea_token.get_secret_value()
 

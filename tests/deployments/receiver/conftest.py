@@ -1,28 +1,13 @@
 """A receiver on a sandbox, with a socket and without."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from deployments.receiver.app import create_app
-from deployments.sandbox.client import SandboxClient
-from deployments.sandbox.running import running_sandbox
 from tests.support.hooks import receiving
-from tests.support.services import Desk, open_desk, until
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
-        yield client
-
-
-@pytest.fixture
-async def desk(sandbox: SandboxClient, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with open_desk(sandbox, tmp_path) as opened:
-        yield opened
+from tests.support.services import Desk, until
 
 
 @pytest.fixture

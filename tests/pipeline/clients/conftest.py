@@ -1,9 +1,9 @@
-"""A small real HTTP server that gives the answers a test asks for, and recorded answers of real servers."""
+"""A real HTTP server with the answers a test asks for or with recorded ones; a real remote of git; a sandbox without CI."""
 
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,8 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from pipeline.clients.gitea import GiteaClient
+from pipeline.clients.workspace import GitWorkspace
 from pipeline.projects import Project
+from tests.pipeline.clients.origin import Origin
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
@@ -121,3 +127,41 @@ def project() -> Project:
         repository="acme/widgets",
         test_command=("true",),
     )
+
+
+@pytest.fixture
+async def gitea(replay: Replay) -> AsyncIterator[GiteaClient]:
+    """Orch's client of the replayed Gitea."""
+    async with GiteaClient(replay.url, SecretStr("t0ken")) as client:
+        yield client
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    """The remote, with one commit."""
+    origin = Origin(tmp_path)
+    origin.create()
+    return origin
+
+
+@pytest.fixture
+def workspace(origin: Origin) -> GitWorkspace:
+    """Orch's workspace on the remote, fetched."""
+    workspace = origin.workspace()
+    workspace.fetch()
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
+    """A sandbox for the tests of a file; no CI says anything there."""
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
+        client.ci("off")
+        yield client
+
+
+@pytest.fixture
+def shop(sandbox: SandboxClient) -> Project:
+    """The sandbox's own project."""
+    plane_project = UUID(sandbox.state().project("SHOP").id)
+    return Project(key="SHOP", plane_project=plane_project, repository="acme/shop", test_command=("true",))

@@ -1,9 +1,12 @@
 """A real bare repository that plays the remote, somebody else's clone of it, and workspaces on it."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -56,9 +59,11 @@ class Origin:
         return self.base / "state/repos/WID.git"
 
     def create(self) -> None:
-        git(self.base, "init", "-q", "--bare", "--initial-branch=main", str(self.bare))
-        git(self.base, "clone", "-q", str(self.bare), str(self.clone))
-        self._save({"app.txt": "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n"})
+        """Make both, with one commit, as a copy of what was made once: copying is faster than six runs of git."""
+        made = _made()
+        shutil.copytree(made.base, self.base, symlinks=True, dirs_exist_ok=True)
+        config = self.clone / ".git/config"
+        config.write_text(config.read_text().replace(str(made.bare), str(self.bare)))
 
     def commit(self, files: Mapping[str, str], branch: str = "main") -> str:
         """A person's commit on a branch, pushed; the branch is made from main when it is new."""
@@ -112,6 +117,18 @@ class Origin:
             remote_timeout_s=remote_timeout_s,
             sandbox=sandbox,
         )
+
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="origin-")
+
+
+@cache
+def _made() -> Origin:
+    made = Origin(Path(_FOLDER.name))
+    git(made.base, "init", "-q", "--bare", "--initial-branch=main", str(made.bare))
+    git(made.base, "clone", "-q", str(made.bare), str(made.clone))
+    made._save({"app.txt": "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n"})
+    return made
 
 
 def change(workspace: GitWorkspace, files: Mapping[str, str], item: str = ITEM, branch: str = BRANCH) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -24,18 +24,9 @@ from pipeline.projects import Project
 OPTIONS = Options()
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox"), options=OPTIONS) as client:
-        client.ci("off")
-        yield client
-
-
 @pytest.fixture
-def project(sandbox: SandboxClient) -> Project:
-    """The sandbox's own project."""
-    plane_project = UUID(sandbox.state().project("SHOP").id)
-    return Project(key="SHOP", plane_project=plane_project, repository="acme/shop", test_command=("true",))
+def project(shop: Project) -> Project:
+    return shop
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.clients.agent import MAX_QUOTE_CHARS, CommandAgent, tail
 from pipeline.clients.agent_stream import read_stream
-from pipeline.clients.process import alive
+from pipeline.clients.process_identity import alive
 from pipeline.errors import CouldNotRun
 from pipeline.model import AgentEnd, AgentJob, Usage
 from pipeline.stages import Role

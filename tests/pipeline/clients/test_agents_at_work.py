@@ -8,17 +8,10 @@ from pipeline.clients.process import safe_environment
 from pipeline.errors import CouldNotRun
 from pipeline.model import AgentEnd, AgentJob
 from pipeline.stages import Role
-from tests.pipeline.clients.origin import ARTIFACTS, BRANCH, CLEAN, ITEM, Origin, change, git
+from tests.pipeline.clients.origin import ARTIFACTS, BRANCH, CLEAN, ITEM, change, git
 
 confined_only = pytest.mark.skipif(bool(unavailable()), reason=f"commands cannot be confined: {unavailable()}")
 IDENTITY = {name: value for name, value in CLEAN.items() if name.startswith(("GIT_AUTHOR", "GIT_COMMITTER"))}
-
-
-@pytest.fixture
-def origin(tmp_path):
-    made = Origin(tmp_path)
-    made.create()
-    return made
 
 
 @pytest.fixture

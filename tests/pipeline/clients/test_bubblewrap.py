@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.clients import bubblewrap
 from pipeline.clients.bubblewrap import Bubblewrap, sandbox_state, unavailable
-from pipeline.clients.process import ProcessEnd, kill_group, run, safe_environment
+from pipeline.clients.process import ProcessEnd, run, safe_environment
+from pipeline.clients.process_identity import kill_group
 from pipeline.errors import CouldNotRun
 from pipeline.model import Room
 

@@ -20,13 +20,6 @@ OUTSIDE = (
 )
 
 
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
 def measure(workspace: GitWorkspace, tmp_path: Path) -> CoverageRun:
     return workspace.run_coverage(workspace.fetch(), log=tmp_path / "logs/coverage.log")
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from pipeline.clients.hooks import (
     guard_outcome,
     start_detached,
 )
-from pipeline.clients.process import alive
+from pipeline.clients.process_identity import alive
 from pipeline.model import ProcessIdentity
 from tests.pipeline.clients.conftest import Replay
+from tests.support.processes import becomes
 
 FORK = multiprocessing.get_context("fork")
 OLD, NEW = "a" * 40, "b" * 40
@@ -33,13 +33,6 @@ SERVES = ("/bin/sh", "-c", "cat serving")
 BEGUN = "echo $ORCH_EXPECTED_REVISION >> begun; "
 RUN = "echo $ORCH_EXPECTED_REVISION >> ran; "
 SWITCH = RUN + "echo $ORCH_EXPECTED_REVISION > serving"
-
-
-def becomes(true: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(true())
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Stand:
             rollback_facts={"ORCH_EXPECTED_REVISION": OLD},
             cwd=self.base,
             probe_timeout_s=5,
-            probe_every_s=0.1,
+            probe_every_s=0.02,
             **given | changes,
         )
 

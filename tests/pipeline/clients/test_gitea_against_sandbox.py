@@ -2,14 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.gitea import GiteaClient
 from pipeline.errors import BadSignature, Refused
 from pipeline.inbound.gitea import parse_gitea
@@ -21,17 +19,9 @@ OPTIONS = Options()
 FIRST, SECOND = SecretStr("first secret"), SecretStr("second secret")
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox"), options=OPTIONS) as client:
-        client.ci("off")
-        yield client
-
-
 @pytest.fixture
-def project(sandbox: SandboxClient) -> Project:
-    plane_project = UUID(sandbox.state().project("SHOP").id)
-    return Project(key="SHOP", plane_project=plane_project, repository="acme/shop", test_command=("true",))
+def project(shop: Project) -> Project:
+    return shop
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What a caller sees of a Gitea that misbehaves, how often it is asked, and that what was done is not done twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,19 +169,6 @@ async def test_tasks_repeat_what_is_unavailable_three_times_and_refusals_never(f
 
 
 # --- done, and nobody was told
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox"), options=OPTIONS) as client:
-        client.ci("off")
-        yield client
-
-
-@pytest.fixture
-def shop(sandbox: SandboxClient) -> Project:
-    plane_project = UUID(sandbox.state().project("SHOP").id)
-    return Project(key="SHOP", plane_project=plane_project, repository="acme/shop", test_command=("true",))
 
 
 LOST = {"500": answer(500), "502": page(502), "reset": drop(), "cut": cut({"number": 1})}

@@ -1,6 +1,5 @@
 """The webhook that tells Orch is looked at, made, and made anew."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,12 +14,6 @@ HOOKS = "/api/v1/repos/acme/widgets/hooks"
 URL = "http://127.0.0.1:3399/hook"
 SECRET = SecretStr("hook-secret-1")
 OLD = ["push", "pull_request", "pull_request_review_approved", "pull_request_review_rejected"]
-
-
-@pytest.fixture
-async def gitea(replay: Any) -> AsyncIterator[GiteaClient]:
-    async with GiteaClient(replay.url, SecretStr("t0ken")) as client:
-        yield client
 
 
 def there_is(replay: Any, *hooks: dict[str, Any]) -> None:

@@ -1,11 +1,9 @@
 """What Gitea's client reads and tidies besides landing, against recorded answers of a real server."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from pipeline.clients.gitea import GiteaClient
 from pipeline.errors import Missing, Refused, Unavailable
@@ -15,12 +13,6 @@ from pipeline.projects import Project
 REPO = "/api/v1/repos/acme/widgets"
 BRANCH = f"{REPO}/branches/feature%2Fone"
 REVIEWED = "7b8fb04753b99f62b7a2f0df2552a78a1de86e15"
-
-
-@pytest.fixture
-async def gitea(replay: Any) -> AsyncIterator[GiteaClient]:
-    async with GiteaClient(replay.url, SecretStr("t0ken")) as client:
-        yield client
 
 
 def pull(replay: Any, number: int, updated_at: datetime, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Every recorded answer of a real Gitea, through the client: what its caller gets."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -113,12 +113,6 @@ NOT_ASKED = {
     "api-post-status-success": "CI posts statuses",
 }
 ELSEWHERE = {"api-get-reviews": "test_gitea_reading.py", "api-version": "test_gitea_hooks.py"}
-
-
-@pytest.fixture
-async def gitea(replay: Any) -> AsyncIterator[GiteaClient]:
-    async with GiteaClient(replay.url, SecretStr("t0ken")) as client:
-        yield client
 
 
 def test_every_recorded_answer_has_its_place() -> None:

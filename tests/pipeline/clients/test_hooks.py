@@ -4,25 +4,19 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.clients.hooks import run_hook, start_detached
-from pipeline.clients.process import alive, identity, kill_group, safe_environment
+from pipeline.clients.process import safe_environment
+from pipeline.clients.process_identity import alive, identity, kill_group
 from pipeline.errors import CouldNotRun
 from pipeline.model import HookEnd, HookRun
+from tests.support.processes import becomes
 
 FORK = multiprocessing.get_context("fork")
 FACTS = {"ORCH_EXPECTED_REVISION": "a" * 40, "ORCH_WORK_ITEM": "WID-1", "ORCH_ARTIFACT": "app:aaaa"}
-
-
-def becomes(true: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(true())
 
 
 async def hook(tmp_path: Path, script: str, timeout_s: float = 30) -> HookRun:

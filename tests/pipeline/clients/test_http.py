@@ -1,11 +1,12 @@
 """How answers become exceptions."""
 
+import ssl
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from pipeline.clients.http import HttpApi
+from pipeline.clients.http import HttpApi, certificates
 from pipeline.errors import Missing, Refused, Unavailable
 
 TOKEN = "very-secret-token"
@@ -101,3 +102,11 @@ async def test_a_refusal_keeps_its_path(api: HttpApi, replay: Any) -> None:
     with pytest.raises(Refused) as raised:
         await api.call("PATCH", "x")
     assert raised.value.path == "x"
+
+
+@pytest.mark.parametrize("trust_env", [True, False])
+def test_certificates_are_read_once_and_asked_for(trust_env: bool) -> None:
+    known = certificates(trust_env=trust_env)
+    assert known is certificates(trust_env=trust_env)
+    assert (known.verify_mode, known.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert known.get_ca_certs()

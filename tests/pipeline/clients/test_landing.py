@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,21 +11,6 @@ from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import Refused, Unavailable
 from pipeline.model import Landed, MovedOn, Protected, Pushed
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
-@pytest.fixture
-def workspace(origin: Origin) -> GitWorkspace:
-    workspace = origin.workspace()
-    workspace.fetch()
-    return workspace
-
 
 # --- pushing ----------------------------------------------------------------------------------------------------------
 

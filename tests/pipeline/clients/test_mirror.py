@@ -12,20 +12,6 @@ from pipeline.projects import Project
 from tests.pipeline.clients.origin import ARTIFACTS, BRANCH, ITEM, Origin, change, git, write
 
 
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
-@pytest.fixture
-def workspace(origin: Origin) -> GitWorkspace:
-    workspace = origin.workspace()
-    workspace.fetch()
-    return workspace
-
-
 def test_fetching_tells_the_default_branch_as_it_is_now(origin: Origin, workspace: GitWorkspace) -> None:
     assert workspace.fetch() == origin.tip()
     moved = origin.commit({"more.txt": "x"})
@@ -50,6 +36,12 @@ def test_a_repository_without_the_default_branch_is_told_so(origin: Origin) -> N
     git(origin.base, "init", "-q", "--bare", "empty.git")
     with pytest.raises(Missing, match="no branch main"):
         origin.workspace(url=str(origin.base / "empty.git")).fetch()
+
+
+def test_a_repository_whose_default_branch_was_renamed_is_told_so(origin: Origin, workspace: GitWorkspace) -> None:
+    git(origin.bare, "branch", "-m", "main", "trunk")
+    with pytest.raises(Missing, match="no branch main"):
+        workspace.fetch()
 
 
 def test_a_password_in_the_url_is_refused() -> None:

@@ -1,50 +1,22 @@
 """Running commands: what they see, how they end, and that nothing of them is left."""
 
 import asyncio
-import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import (
-    Ended,
-    ProcessEnd,
-    alive,
-    identity,
-    kill_group,
-    run,
-    run_blocking,
-    safe_environment,
-    went_with_its_host,
-)
+from pipeline.clients.process import Ended, ProcessEnd, run, run_blocking, safe_environment
+from pipeline.clients.process_identity import alive, kill_group
 from pipeline.errors import CouldNotRun
 from pipeline.model import ProcessIdentity
+from tests.support.processes import becomes, exists
 
 SPAWN = multiprocessing.get_context("spawn")
-
-
-def exists(pid: int) -> bool:
-    """Whether the process lives (a zombie does not)."""
-    try:
-        return identity(pid) is not None
-    except ProcessLookupError:
-        return False
-
-
-def becomes(true: Callable[[], bool]) -> bool:
-    """Wait for something that happens in another process, for as long as a slow machine may need."""
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
 
 
 async def shell(tmp_path: Path, script: str, **options: object) -> Ended:
@@ -215,45 +187,6 @@ async def test_a_recorded_group_can_be_ended_from_elsewhere(tmp_path: Path) -> N
     assert await asyncio.to_thread(kill_group, known[0], grace_s=0.2) is True
     assert (await running).reason is ProcessEnd.FINISHED
     assert await asyncio.to_thread(kill_group, known[0]) is False
-
-
-@pytest.mark.parametrize("other", [{"boot": "another"}, {"started": 1.0}])
-def test_a_recycled_number_is_never_signalled(other: dict[str, str | float]) -> None:
-    child = SPAWN.Process(target=time.sleep, args=(60,))
-    child.start()
-    assert child.pid is not None
-    try:
-        stale = replace(identity(child.pid), **other)  # type: ignore[arg-type]
-        assert (alive(stale), kill_group(stale)) == (False, False)
-        assert child.is_alive()
-    finally:
-        child.kill()
-        child.join()
-
-
-def test_a_group_of_another_host_is_refused_with_its_name() -> None:
-    with pytest.raises(CouldNotRun, match="elsewhere"):
-        kill_group(replace(identity(os.getpid()), host="elsewhere"))
-
-
-def test_our_own_process_is_alive() -> None:
-    assert alive(identity(os.getpid()))
-
-
-@pytest.mark.parametrize(
-    ("other", "went"), [({}, False), ({"boot": "another"}, True), ({"boot": "another", "host": "elsewhere"}, False)]
-)
-def test_only_what_ran_here_before_this_boot_went_with_its_host(other: dict[str, str], went: bool) -> None:
-    assert went_with_its_host(replace(identity(os.getpid()), **other)) is went  # type: ignore[arg-type]
-
-
-def test_a_zombie_is_not_alive() -> None:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    with contextlib.suppress(ProcessLookupError):
-        assert becomes(lambda: not exists(pid))
-    os.waitpid(pid, 0)
 
 
 def test_a_command_is_found_on_the_path_it_is_given(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import identity
+from pipeline.clients.process_identity import identity
 from pipeline.errors import CouldNotRun
 from pipeline.model import TestRun
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
@@ -23,9 +23,8 @@ COMMAND = (sys.executable, "-m", "unittest")
 
 
 @pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
+def origin(origin: Origin) -> Origin:
+    """The remote, with the shop's suite."""
     origin.commit({"test_shop.py": SUITE, "value": "1"})
     return origin
 

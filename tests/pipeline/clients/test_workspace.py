@@ -1,27 +1,11 @@
 """The whole workspace: the port that it fills, and what git must never do for an agent."""
 
-from pathlib import Path
-
 import pytest
 
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import Refused, Unavailable
-from pipeline.ports import Workspace
+from pipeline.workspace import Workspace
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
-@pytest.fixture
-def workspace(origin: Origin) -> GitWorkspace:
-    workspace = origin.workspace()
-    workspace.fetch()
-    return workspace
 
 
 def test_it_fills_the_port(workspace: GitWorkspace) -> None:

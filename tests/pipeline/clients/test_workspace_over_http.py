@@ -1,6 +1,5 @@
 """The workspace against the sandbox's forge: smart HTTP, tokens and a protected branch."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -9,7 +8,6 @@ from pydantic import SecretStr
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
-from deployments.sandbox.running import running_sandbox
 from pipeline.clients.gitea import GiteaClient
 from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import Missing, Refused, Unavailable
@@ -19,13 +17,6 @@ from tests.pipeline.clients.origin import change
 
 OPTIONS = Options()
 ITEM, BRANCH = "SHOP-1", "feature/SHOP-1-x"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox"), options=OPTIONS) as client:
-        client.ci("off")
-        yield client
 
 
 async def workspace(
@@ -93,6 +84,39 @@ async def test_a_failing_forge_is_unavailable(sandbox: SandboxClient, tmp_path: 
     sandbox.fail_next("gitea", 3, status=503)
     try:
         with pytest.raises(Unavailable, match="503"):
+            here.fetch()
+    finally:
+        sandbox.clear_faults()
+    here.fetch()
+
+
+@pytest.mark.parametrize("html", ["<html>502 Bad Gateway</html>", "<html>\n<body>\n502\n</body>\n</html>\n", ""])
+async def test_a_page_of_a_proxy_instead_of_gits_answer_forgets_no_branch(
+    sandbox: SandboxClient, tmp_path: Path, html: str
+) -> None:
+    here, branch = await workspace(sandbox, tmp_path), f"feature/SHOP-1-{len(html)}"
+    base = here.fetch()
+    tip = sandbox.commit(branch, {"d.txt": html}, "d", repository="acme/shop")
+    here.fetch()
+    sandbox.fail_next("gitea", 1000, status=200, body=html, match="/info/refs")
+    try:
+        with pytest.raises(Unavailable):
+            here.fetch()
+        with pytest.raises(Unavailable):
+            here.land(tip, expected=base)
+    finally:
+        sandbox.clear_faults()
+    assert (here.remote_tip("main"), here.remote_tip(branch)) == (base, tip)
+    assert here.fetch() == base
+
+
+async def test_a_page_instead_of_gits_first_answer_is_no_empty_repository(
+    sandbox: SandboxClient, tmp_path: Path
+) -> None:
+    here = await workspace(sandbox, tmp_path)
+    sandbox.fail_next("gitea", 1000, status=200, body="<html>502 Bad Gateway</html>", match="/info/refs")
+    try:
+        with pytest.raises(Unavailable, match="does not speak git's protocol"):
             here.fetch()
     finally:
         sandbox.clear_faults()

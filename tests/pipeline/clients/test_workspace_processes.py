@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clients.process import identity
 from pipeline.model import Landed, MovedOn, Pushed, Rebased
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
+from tests.support.processes import becomes, exists
 
 
 def child(work: Callable[..., object], *arguments: object) -> None:
@@ -25,28 +25,6 @@ def child(work: Callable[..., object], *arguments: object) -> None:
 
 
 FORK = multiprocessing.get_context("fork")  # from a warm parent: importing everything anew takes longer than the test
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
-def becomes(true: Callable[[], bool]) -> bool:
-    """Wait for something that happens in another process, for as long as a slow machine may need."""
-    deadline = time.monotonic() + 30
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
-
-
-def exists(pid: int) -> bool:
-    try:
-        return bool(identity(pid))
-    except ProcessLookupError:
-        return False
 
 
 def work(origin: Origin, number: int) -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -11,20 +10,6 @@ from pipeline.clients.workspace import GitWorkspace
 from pipeline.errors import CouldNotRun, Refused
 from pipeline.model import Conflict, Rebased
 from tests.pipeline.clients.origin import BRANCH, ITEM, Origin, change, git, write
-
-
-@pytest.fixture
-def origin(tmp_path: Path) -> Origin:
-    origin = Origin(tmp_path)
-    origin.create()
-    return origin
-
-
-@pytest.fixture
-def workspace(origin: Origin) -> GitWorkspace:
-    workspace = origin.workspace()
-    workspace.fetch()
-    return workspace
 
 
 def test_a_new_worktree_starts_from_the_default_branch_on_the_task_branch(

@@ -1,51 +1,44 @@
-import os
-import secrets
+"""Each test of the store once for each kind of database: SQLite, and PostgreSQL where one answers."""
+
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
-
-POSTGRES = os.environ.get("ORCH_TEST_POSTGRES_URL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
-
-
-def _postgres_answers() -> bool:
-    try:
-        with create_engine(POSTGRES, connect_args={"connect_timeout": 2}).connect() as connection:
-            connection.execute(text("select 1"))
-    except Exception:  # noqa: BLE001  whatever keeps it away, it is not there
-        return False
-    return True
+from tests.support.databases import empty, migrated_file, postgres_answers, postgres_database
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "store" in metafunc.fixturenames or "store_url" in metafunc.fixturenames:
-        backends = ["sqlite", *(["postgresql"] if _postgres_answers() else [])]
-        metafunc.parametrize("store_url", backends, indirect=True)
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", ["sqlite", *(["postgresql"] if postgres_answers() else [])])
+
+
+@pytest.fixture(scope="session")
+def migrated_database() -> Iterator[Store]:
+    """A migrated PostgreSQL database for all tests that only need one without rows."""
+    with postgres_database("orch") as url:
+        store = Store(url)
+        migrate(store)
+        yield store
+        store.dispose()
 
 
 @pytest.fixture
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of its own for each test: a SQLite file, and where PostgreSQL answers a database there, too."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'orch.db'}"
-        return
-    name = f"orch_test_{secrets.token_hex(6)}"
-    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"create database {name}"))
-    yield POSTGRES.rsplit("/", 1)[0] + f"/{name}"
-    with admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
-    admin.dispose()
+def store_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A migrated database without rows."""
+    if backend == "postgresql":
+        store: Store = request.getfixturevalue("migrated_database")
+        empty(store)
+        return store.url
+    file = tmp_path / "orch.db"
+    file.write_bytes(migrated_file())
+    return f"sqlite:///{file}"
 
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
     made = Store(store_url)
-    migrate(made)
     yield made
     made.dispose()

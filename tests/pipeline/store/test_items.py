@@ -6,7 +6,7 @@ import pytest
 from pipeline.errors import LeaseLost, StaleWrite
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.stages import Role, Stage
-from pipeline.store import items, queue, waits
+from pipeline.store import items, queue, transitions, waits
 from pipeline.store.engine import Store
 from tests.pipeline.store.helpers import NOW, claimed, later, moved, new_item
 
@@ -16,7 +16,7 @@ FORK = multiprocessing.get_context("fork")
 def test_a_new_item_stands_at_analysis_with_its_first_transition_recorded(store: Store) -> None:
     item = new_item(store)
     assert (item.stage, item.visit, item.version) == (Stage.ANALYSIS, 1, 1)
-    assert [(t.from_stage, t.to_stage, t.actor) for t in store.read(items.history, item.id)] == [
+    assert [(t.from_stage, t.to_stage, t.actor) for t in store.read(transitions.history, item.id)] == [
         (None, Stage.ANALYSIS, "ada")
     ]
 
@@ -31,7 +31,7 @@ def test_creating_an_item_again_gives_the_one_that_exists(store: Store) -> None:
 def test_a_stage_write_moves_the_item_records_it_and_counts_the_visit(store: Store) -> None:
     item = moved(store, new_item(store), Stage.ARCHITECTURE)
     assert (item.stage, item.version, item.visit) == (Stage.ARCHITECTURE, 2, 1)
-    last = store.read(items.history, item.id)[-1]
+    last = store.read(transitions.history, item.id)[-1]
     assert (last.from_stage, last.to_stage, last.reason, last.seconds) == (
         Stage.ANALYSIS, Stage.ARCHITECTURE, "because", 5.0,
     )  # fmt: skip
@@ -42,7 +42,7 @@ def test_a_stage_write_on_a_stale_look_is_refused_and_changes_nothing(store: Sto
     moved(store, seen, Stage.ARCHITECTURE)
     with pytest.raises(StaleWrite, match="is at architecture"):
         moved(store, seen, Stage.ARCHITECTURE)
-    assert len(store.read(items.history, seen.id)) == 2
+    assert len(store.read(transitions.history, seen.id)) == 2
 
 
 def test_a_move_that_the_table_does_not_know_is_refused(store: Store) -> None:
@@ -132,4 +132,4 @@ def test_of_twenty_processes_that_write_one_stage_change_exactly_one_succeeds(st
     with ProcessPoolExecutor(20, mp_context=FORK) as pool:
         won = list(pool.map(_advance, [(store_url, item)] * 20))
     assert won.count(True) == 1
-    assert [t.to_stage for t in store.read(items.history, item.id)] == [Stage.ANALYSIS, Stage.ARCHITECTURE]
+    assert [t.to_stage for t in store.read(transitions.history, item.id)] == [Stage.ANALYSIS, Stage.ARCHITECTURE]

@@ -52,6 +52,22 @@ def test_one_that_comes_is_not_taken_for_one_that_does_not(store: Store) -> None
     assert store.write(queue.wake_head, "WID", later(70)) == "WID-1"
 
 
+def test_one_that_comes_back_stays_first_and_wakes_nobody(store: Store) -> None:
+    first, *_ = items = three(store)
+    store.write(queue.keep, first, later(1))
+    assert order(store) == [item.id for item in items]
+    assert store.write(outbox.claim, later(1)) == []
+    assert store.write(queue.take, first, later(2)).first
+
+
+def test_one_that_was_to_come_back_and_does_not_goes_to_the_end(store: Store) -> None:
+    first, second, third = three(store)
+    store.write(queue.keep, first, later(1))
+    assert store.write(queue.wake_head, "WID", later(30)) is None
+    assert store.write(queue.wake_head, "WID", later(70)) == "WID-2"
+    assert order(store) == [second.id, third.id, first.id]
+
+
 def test_deferrals_in_a_row_are_counted(store: Store) -> None:
     first, *_ = three(store)
     assert [store.write(queue.defer, first) for _ in range(3)] == [1, 2, 3]

@@ -59,6 +59,22 @@ def test_a_start_of_an_unknown_item_is_left_to_intake(store: Store) -> None:
     assert len(store.read(inbox.unconsumed, "WID-99")) == 1
 
 
+def test_a_stop_withdraws_the_start_that_nobody_has_heard_yet(store: Store) -> None:
+    told(store, Signal.START_REQUESTED, "WID-99")
+    applied(store, told(store, Signal.STOP_REQUESTED, "WID-99"))
+    assert store.read(inbox.unconsumed, "WID-99") == []
+
+
+def test_the_last_word_of_stop_start_and_stop_is_stop(store: Store) -> None:
+    new_item(store)
+    applied(store, told(store, Signal.STOP_REQUESTED))
+    assert applied(store, told(store, Signal.START_REQUESTED)) is None
+    applied(store, told(store, Signal.STOP_REQUESTED))
+    assert store.read(inbox.unconsumed, "WID-1") == []
+    assert applied(store, told(store, Signal.START_REQUESTED)) is None
+    assert len(store.read(inbox.unconsumed, "WID-1")) == 1
+
+
 def test_ci_wakes_only_an_item_that_waits_for_it(store: Store) -> None:
     item = new_item(store)
     assert "does not wait" in (applied(store, told(store, Signal.CI_FINISHED)) or "")

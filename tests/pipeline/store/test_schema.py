@@ -1,3 +1,7 @@
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 from sqlalchemy import inspect, text
 from sqlmodel import SQLModel
@@ -6,13 +10,29 @@ from pipeline.errors import DatabaseTooNew
 from pipeline.store import tables
 from pipeline.store.engine import Store
 from pipeline.store.schema import check, migrate
+from tests.support.databases import postgres_database
 
 
-def test_migrating_makes_every_table_and_column_and_a_second_time_nothing(store_url: str) -> None:
-    store = Store(store_url)
-    assert migrate(store)
-    assert not migrate(store)
-    found = inspect(store.engine)
+@pytest.fixture
+def bare(backend: str, tmp_path: Path) -> Iterator[Store]:
+    """A database of the test's own that was never migrated."""
+    with postgres_database("orch") if backend == "postgresql" else nullcontext(f"sqlite:///{tmp_path}/orch.db") as url:
+        store = Store(url)
+        yield store
+        store.dispose()
+
+
+@pytest.fixture
+def store(bare: Store) -> Store:
+    """The same, migrated."""
+    migrate(bare)
+    return bare
+
+
+def test_migrating_makes_every_table_and_column_and_a_second_time_nothing(bare: Store) -> None:
+    assert migrate(bare)
+    assert not migrate(bare)
+    found = inspect(bare.engine)
     for name, table in SQLModel.metadata.tables.items():
         assert {column["name"] for column in found.get_columns(name)} == set(table.columns.keys())
 

@@ -12,7 +12,7 @@ from pipeline.errors import FromLaterVersion
 from pipeline.model import Choice, Decision, Hold, WaitKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import WORKED, Stage, Status
-from pipeline.store import due, inbox, items, leases, outbox, set_aside, waits
+from pipeline.store import due, inbox, items, leases, outbox, set_aside, transitions, waits
 from pipeline.store.engine import Store
 from pipeline.store.outbox import Kind
 from pipeline.store.tables import DecisionRow, LeaseRow, OutboxRow, SignalRow, TransitionRow, WaitRow, WorkItemRow
@@ -122,7 +122,7 @@ def test_a_decision_of_another_kind_and_a_stage_of_the_past_are_passed_over(stor
     store.write(of_later, DecisionRow, "kind")
     store.write(of_later, TransitionRow, "to_stage")
     assert store.read(waits.decisions, item.id) == ()
-    assert store.read(items.history, item.id) == []
+    assert store.read(transitions.history, item.id) == []
 
 
 def test_a_card_that_shows_a_status_of_a_later_version_is_shown_anew(store: Store) -> None:

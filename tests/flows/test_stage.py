@@ -1,0 +1,41 @@
+"""The shape of all stages without a Prefect server: how a pass ends that could not even begin."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.logging import disable_run_logger
+
+from deployments.sandbox.client import SandboxClient
+from deployments.sandbox.running import running_sandbox
+from flows import stage
+from pipeline.model import Hold
+from pipeline.projects import Registry
+from pipeline.stages import Stage
+from tasks.ownership import Claimed, claim
+from tests.support.services import open_desk
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxClient]:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as client:
+        yield client
+
+
+async def test_the_item_of_a_project_that_was_taken_out_of_the_registry_is_blocked_and_people_are_told(
+    sandbox: SandboxClient, tmp_path: Path
+) -> None:
+    async def work(_run: stage.Run) -> stage.Run:
+        raise AssertionError("nothing can be worked on")
+
+    async with open_desk(sandbox, tmp_path) as desk:
+        item = desk.item(Stage.REVIEW)
+        claimed = claim(desk.root, item.key, item.stage, "run-1")
+        assert isinstance(claimed, Claimed)
+        object.__setattr__(desk.root, "projects", Registry())
+        with disable_run_logger():
+            state = await stage._guarded(desk.root, claimed, "run-1", work)
+        why = "Project SHOP is not in the registry any more; put it back or stop its items."
+        assert (state.name, state.message) == ("Blocked", why)
+        assert (desk.again(item).hold, desk.again(item).hold_reason) == (Hold.BLOCKED, why)
+        assert [row.kind for row in desk.letters if why in str(row.payload.get("html"))] == ["message", "comment"]
