@@ -34,8 +34,6 @@ DEADLINE_S = 45
 PART_S = 20
 """How long one part of a tick may take. The parts go side by side: even when all hang, the tick ends before its deadline."""
 
-HEARTBEAT = "reconcile"
-
 REMINDERS = 100
 """Overdue waits that a tick tells people of."""
 
@@ -58,7 +56,7 @@ async def reconcile() -> State[None]:
 
 
 def _done(session: Session, now: datetime) -> None:
-    heartbeats.beat(session, HEARTBEAT, now)
+    heartbeats.beat(session, heartbeats.TICK, now)
     counters.count(session, counters.TICKS)
 
 

@@ -73,7 +73,7 @@ def _label_for(settings: Settings, kind: WaitKind) -> str | None:
 
 def _decide(session: Session, root: Services, item: WorkItem, ask: Ask, label: str) -> None:
     now = root.now()
-    decision = Decision(ask.kind, CHOICES[ask.kind], ask.commit, f"label:{label}", "", now)
+    decision = Decision(ask.kind, CHOICES[ask.kind], ask.commit, f"{waits.BY_LABEL}{label}", "", now)
     if not waits.decide(session, item, decision):
         return
     log.info("%s: the label %s decides about the %s of %s", item.key, label, ask.kind, ask.commit[:12])

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -17,6 +16,7 @@ from blocks import LOGOS
 from deployments.control import release
 from deployments.receiver.metrics import CONTENT_TYPE, metrics
 from deployments.receiver.queue_view import queue_view
+from deployments.receiver.status_page import StatusPage
 from pipeline.errors import BadSignature, OrchError, Refused, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
 from pipeline.inbound.plane import parse_plane
@@ -37,11 +37,6 @@ PUMP_S = 0.25
 
 ASK_AGAIN_S, ASK_AGAIN_AT_MOST_S = 1.0, 30.0
 """Seconds until stored deliveries are looked at again; doubled, up to the second, while they cannot be understood."""
-
-TICKS_LATE = timedelta(seconds=90)
-"""Without a tick of the reconciler for so long, `/healthz` says so."""
-
-HEARTBEAT = "reconcile"
 
 Parse = Callable[[Mapping[str, str], bytes, str], Delivery]
 
@@ -65,7 +60,7 @@ class Receiver:
 
 
 def create_app(root: Services) -> FastAPI:
-    """The receiver's application: three webhooks, `/healthz`, `/queue`, `/metrics`, what an operator may do, and logos."""
+    """The receiver's application: webhooks, the page for people, `/healthz`, `/queue`, `/metrics`, operators', logos."""
     receiver = Receiver(root)
     app = FastAPI(title="Orch receiver", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_pumping(receiver))
     settings = root.settings
@@ -90,6 +85,12 @@ def create_app(root: Services) -> FastAPI:
     @app.get("/queue")
     async def queue() -> Response:
         return JSONResponse(await root.store.aread(queue_view, root))
+
+    page = StatusPage(root)
+
+    @app.get("/")
+    async def status(request: Request) -> Response:
+        return await page.answer(request)
 
     app.mount("/logos", StaticFiles(directory=LOGOS))
 
@@ -176,11 +177,11 @@ def _answer(status: int, source: str, sentence: str) -> Response:
 
 async def _health(root: Services) -> Response:
     try:
-        last = await root.store.aread(heartbeats.last, HEARTBEAT)
+        last = await root.store.aread(heartbeats.last, heartbeats.TICK)
     except Exception as error:  # whatever is wrong with the database is the answer
         log.exception("health: the database does not answer")
         return JSONResponse({"status": "down", "database": repr(error)}, status_code=503)
-    late = last is None or root.now() - last > TICKS_LATE
+    late = last is None or root.now() - last > heartbeats.TICKS_LATE
     return JSONResponse(
         {
             "status": "ok",

@@ -17,7 +17,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def metrics(session: Session, root: Services) -> bytes:
     """The metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    last = heartbeats.last(session, "reconcile")
+    last = heartbeats.last(session, heartbeats.TICK)
     found = overview.overview(session, root.now(), root.alive)
     registry.register(_Snapshot(found, dict(counters.totals(session)), last.timestamp() if last else None))
     return generate_latest(registry)

@@ -8,7 +8,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from deployments.receiver.app import HEARTBEAT
 from deployments.staging_check.check import Finding, fine, wrong
 from deployments.staging_check.health import read_health
 from deployments.staging_check.staging import Staging
@@ -27,7 +26,7 @@ async def database(staging: Staging) -> Finding:
     store = await asyncio.to_thread(existing_store, staging.settings)
     where = _shown(store.engine.url)
     before = (await read_health(staging)).last_tick
-    here = await store.aread(heartbeats.last, HEARTBEAT)
+    here = await store.aread(heartbeats.last, heartbeats.TICK)
     after = (await read_health(staging)).last_tick
     if before is None or after is None or here is None:
         return wrong(

@@ -1,10 +1,16 @@
 """When regular work last succeeded."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
 from pipeline.store.tables import HeartbeatRow
+
+TICK = "reconcile"
+"""A whole tick of the reconciler."""
+
+TICKS_LATE = timedelta(seconds=90)
+"""Without a tick for so long, the reconciler is late."""
 
 
 def beat(session: Session, name: str, now: datetime) -> None:

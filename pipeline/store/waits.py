@@ -6,9 +6,12 @@ from sqlmodel import Session, col, select
 
 from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store.items import lock, snapshot
-from pipeline.store.known import as_known, one_of
+from pipeline.store.items import ENDED, lock, snapshot
+from pipeline.store.known import as_known, known_item, one_of
 from pipeline.store.tables import DecisionRow, SignalRow, WaitRow, WorkItemRow
+
+BY_LABEL = "label:"
+"""How the actor of a decision begins that a label has taken, its name after it."""
 
 
 def open_wait(session: Session, item_id: int) -> Wait | None:
@@ -149,15 +152,29 @@ def decide(session: Session, item: WorkItem, decision: Decision) -> bool:
     return True
 
 
+def lifted_by_labels(session: Session) -> list[tuple[WorkItem, Decision]]:
+    """What labels have decided about items that are not ended, oldest first."""
+    rows = session.exec(
+        select(WorkItemRow, DecisionRow)
+        .join(WorkItemRow, col(DecisionRow.item_id) == WorkItemRow.id)
+        .where(col(DecisionRow.actor).startswith(BY_LABEL), col(WorkItemRow.stage).not_in(ENDED), known_item())
+        .where(one_of(DecisionRow.kind, WaitKind), one_of(DecisionRow.choice, Choice))
+        .order_by(col(DecisionRow.id))
+    ).all()
+    return [(snapshot(item), _decision(decision)) for item, decision in rows]
+
+
 def decisions(session: Session, item_id: int) -> tuple[Decision, ...]:
     """All decisions about an item that this version can have asked for, oldest first."""
     ours = (one_of(DecisionRow.kind, WaitKind), one_of(DecisionRow.choice, Choice))
     rows = session.exec(
         select(DecisionRow).where(DecisionRow.item_id == item_id, *ours).order_by(col(DecisionRow.id))
     ).all()
-    return tuple(
-        Decision(WaitKind(row.kind), Choice(row.choice), row.commit, row.actor, row.text, row.at) for row in rows
-    )
+    return tuple(_decision(row) for row in rows)
+
+
+def _decision(row: DecisionRow) -> Decision:
+    return Decision(WaitKind(row.kind), Choice(row.choice), row.commit, row.actor, row.text, row.at)
 
 
 def _open(session: Session, item_id: int) -> WaitRow | None:

@@ -46,7 +46,7 @@ def test_without_a_public_address_the_servers_own_is_used() -> None:
     [
         "", "   ", "plane.example.org", "ftp://plane.example.org", "http://", "http://localhost:8080",
         "http://LOCALHOST.", "http://plane.localhost", "http://127.0.0.1", "http://127.9.9.9:80", "http://[::1]:3000",
-        "http://0.0.0.0", "http://[::]", "http://[", "javascript:alert(1)",
+        "http://0.0.0.0", "http://[::]", "http://[", "javascript:alert(1)", "https://ada:secret@plane.example.org",
     ],
 )  # fmt: skip
 def test_an_address_that_nobody_else_can_open_is_no_link(base: str) -> None:
@@ -56,4 +56,13 @@ def test_an_address_that_nobody_else_can_open_is_no_link(base: str) -> None:
 
 @pytest.mark.parametrize("base", ["http://10.0.0.5:8080", "http://plane", "https://[fd00::1]"])
 def test_an_address_inside_the_teams_network_is_one(base: str) -> None:
-    assert links.open_to_others(base + "/") == base
+    assert links.opened(base + "/", near=False) == base
+
+
+def test_whoever_sits_at_this_machine_can_open_its_own_addresses() -> None:
+    told = settings(plane_url="http://127.0.0.1:8280/plane", gitea_url="http://localhost:3000")
+    assert links.issue(told, item(), near=True) == "http://127.0.0.1:8280/plane/acme/browse/WID-1/"
+    assert links.pull(told, "acme/widgets", item(pull_number=3), near=True) == (
+        "http://localhost:3000/acme/widgets/pulls/3"
+    )
+    assert links.opened("javascript:alert(1)", near=True) == ""

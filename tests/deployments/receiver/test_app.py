@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from deployments.receiver.app import HEARTBEAT, TICKS_LATE, create_app
+from deployments.receiver.app import create_app
 from deployments.sandbox.client import SandboxClient
 from pipeline.model import Hold, WaitKind
 from pipeline.stages import Stage
@@ -118,10 +118,10 @@ async def test_health_tells_the_last_tick_and_whether_it_is_late(web: httpx.Asyn
         "last_tick": None,
         "reconciler": "late",
     }
-    desk.store.write(heartbeats.beat, HEARTBEAT, desk.clock.now)
+    desk.store.write(heartbeats.beat, heartbeats.TICK, desk.clock.now)
     fresh = {"status": "ok", "stand": "staging", "last_tick": desk.clock.now.isoformat(), "reconciler": "ok"}
     assert (await web.get("/healthz")).json() == fresh
-    desk.clock.forward((TICKS_LATE + timedelta(seconds=1)).total_seconds())
+    desk.clock.forward((heartbeats.TICKS_LATE + timedelta(seconds=1)).total_seconds())
     assert (await web.get("/healthz")).json() == fresh | {"reconciler": "late"}
 
 
@@ -161,7 +161,7 @@ async def test_the_metrics_count_items_waits_and_what_the_reconciler_did(web: ht
     desk.asks(desk.item(), WaitKind.APPROVAL)
     claimed(desk.store, desk.item(Stage.TESTING), run="run-8", now=desk.clock.now)
     desk.store.write(counters.count, counters.DEDUPED, 3)
-    desk.store.write(heartbeats.beat, HEARTBEAT, desk.clock.now)
+    desk.store.write(heartbeats.beat, heartbeats.TICK, desk.clock.now)
     answer = await web.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     told = answer.text.splitlines()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.receiver.app import HEARTBEAT
 from deployments.staging_check.checks import CHECKS
 from deployments.staging_check.runner import Result, carry_out
 from deployments.staging_check.staging import Staging
@@ -22,7 +21,7 @@ from tests.support.services import Desk
 @pytest.fixture
 async def received(desk: Desk) -> AsyncIterator[Desk]:
     """The desk with its receiver running and a first tick made."""
-    desk.store.write(heartbeats.beat, HEARTBEAT, desk.clock.now)
+    desk.store.write(heartbeats.beat, heartbeats.TICK, desk.clock.now)
     async with receiving(desk):
         yield desk
 
@@ -43,7 +42,7 @@ async def test_a_copy_that_the_running_orch_does_not_write_to_is_told_apart(
 ) -> None:
     received.store.dispose()  # moves everything into the one file
     shutil.copy(staging.settings.state_dir / "orch.db", tmp_path / "copy.db")
-    received.store.write(heartbeats.beat, HEARTBEAT, received.clock.now + timedelta(seconds=30))
+    received.store.write(heartbeats.beat, heartbeats.TICK, received.clock.now + timedelta(seconds=30))
     result = await look(staging, database_url=f"sqlite:///{tmp_path / 'copy.db'}")
     assert not result.ok
     assert f"copy.db is not the running Orch's: the last tick there was at {received.clock.now.isoformat()}" in (

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from deployments.receiver.app import HEARTBEAT, TICKS_LATE
 from deployments.staging_check import health as module
 from deployments.staging_check.checks import CHECKS
 from deployments.staging_check.health import health, refuse_production
@@ -19,7 +18,7 @@ from tests.support.services import Desk
 
 
 async def test_a_receiver_whose_tick_is_alive_is_well(desk: Desk, staging: Staging) -> None:
-    desk.store.write(heartbeats.beat, HEARTBEAT, desk.clock.now)
+    desk.store.write(heartbeats.beat, heartbeats.TICK, desk.clock.now)
     async with receiving(desk):
         found = await health(staging)
     assert found.ok
@@ -27,7 +26,7 @@ async def test_a_receiver_whose_tick_is_alive_is_well(desk: Desk, staging: Stagi
 
 
 async def test_a_late_tick_is_a_failure_that_names_what_to_look_at(desk: Desk, staging: Staging) -> None:
-    desk.store.write(heartbeats.beat, HEARTBEAT, desk.clock.now - TICKS_LATE - timedelta(seconds=1))
+    desk.store.write(heartbeats.beat, heartbeats.TICK, desk.clock.now - heartbeats.TICKS_LATE - timedelta(seconds=1))
     async with receiving(desk):
         found = await health(staging)
     assert not found.ok
