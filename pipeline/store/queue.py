@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
+from pipeline.errors import StaleWrite
 from pipeline.model import WaitKind, WorkItem
 from pipeline.store import outbox
 from pipeline.store.tables import TicketRow, WaitRow, WorkItemRow
@@ -38,8 +39,13 @@ def take(session: Session, item: WorkItem, now: datetime) -> Ticket:
 
 
 def defer(session: Session, item: WorkItem) -> int:
-    """Count one deferral of the item's ticket; the deferrals in a row so far."""
-    row = session.exec(select(TicketRow).where(TicketRow.item_id == item.id).with_for_update()).one()
+    """Count one deferral of the item's ticket; the deferrals in a row so far.
+
+    Raises `StaleWrite` when it has none any more: the item was held or moved meanwhile.
+    """
+    row = session.exec(select(TicketRow).where(TicketRow.item_id == item.id).with_for_update()).first()
+    if row is None:
+        raise StaleWrite(f"{item.key} does not queue any more; it was held or moved while this run waited.")
     row.deferrals += 1
     session.add(row)
     return row.deferrals

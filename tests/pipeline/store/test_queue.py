@@ -1,14 +1,17 @@
-from pipeline.model import WorkItem
-from pipeline.store import outbox, queue
+import pytest
+
+from pipeline.errors import StaleWrite
+from pipeline.model import Hold, WorkItem
+from pipeline.store import items, outbox, queue
 from pipeline.store.engine import Store
 from tests.pipeline.store.helpers import NOW, later, new_item
 
 
 def three(store: Store) -> list[WorkItem]:
-    items = [new_item(store, f"WID-{n}") for n in (1, 2, 3)]
-    for item in items:
+    made = [new_item(store, f"WID-{n}") for n in (1, 2, 3)]
+    for item in made:
         store.write(queue.take, item, NOW)
-    return items
+    return made
 
 
 def order(store: Store) -> list[int]:
@@ -16,10 +19,19 @@ def order(store: Store) -> list[int]:
 
 
 def test_first_come_is_first_and_a_ticket_is_taken_once(store: Store) -> None:
-    items = three(store)
-    again = store.write(queue.take, items[1], later(5))
+    made = three(store)
+    again = store.write(queue.take, made[1], later(5))
     assert (again.first, again.ahead) == (False, 1)
-    assert order(store) == [item.id for item in items]
+    assert order(store) == [item.id for item in made]
+
+
+def test_the_run_of_an_item_that_was_held_meanwhile_is_overtaken_and_no_bug(store: Store) -> None:
+    first, second, _third = three(store)
+    assert store.write(queue.defer, second) == 1
+    store.write(items.hold, second.id, Hold.NEEDS_INPUT, "bob closed the pull request", later(1))
+    with pytest.raises(StaleWrite, match="WID-2 does not queue any more"):
+        store.write(queue.defer, second)
+    assert store.write(queue.defer, first) == 1
 
 
 def test_leaving_wakes_the_next_one_in_the_same_transaction(store: Store) -> None:
