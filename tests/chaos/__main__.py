@@ -10,6 +10,7 @@ import random
 import secrets
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Chaos:
     folder: Path
     console: Console
     began: float = field(default_factory=time.monotonic)
+    interrupted: threading.Event = field(default_factory=threading.Event)
 
     def say(self, sentence: str) -> None:
         """One line with the time."""
@@ -60,6 +62,7 @@ class Chaos:
         prefect_port, port = free_ports(2)
         chance = random.Random(self.seed)  # noqa: S311  repeatable, no secret
         agents = chance.choice((1, 2))
+        verdict = None
         self.say(f"CHAOS_SEED={self.seed} · {self.minutes:g} min · {agents} agents at once · {self.folder}")
         with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
             async with running_sandbox(self.folder / "sandbox") as sandbox:
@@ -71,10 +74,17 @@ class Chaos:
                     people = People(sandbox, settings, store, chance, self.at_once, THINGS)
                     faults = Faults(sandbox, settings, store, people, chance)
                     stops = Stops(store, settings.state_dir / "worktrees")
-                    with stops.watching():
-                        await asyncio.to_thread(self._disturb, people, faults)
-                        await asyncio.to_thread(self._settle, people, faults, sandbox)
-                    verdict = await asyncio.to_thread(judge, people, sandbox, store)
+                    try:
+                        with stops.watching():
+                            await asyncio.to_thread(self._disturb, people, faults)
+                            await asyncio.to_thread(self._settle, people, faults, sandbox)
+                        verdict = await asyncio.to_thread(judge, people, sandbox, store)
+                    except asyncio.CancelledError:  # by Ctrl-C, which the supervisor takes for a quiet end
+                        self.interrupted.set()
+                        raise
+                if verdict is None:
+                    self.say("Interrupted; nothing was judged")
+                    return 130
                 after_the_stop(verdict, str(settings.state_dir.resolve()))
         self._report(people, faults, stops, verdict)
         return 0 if verdict.good else 1
@@ -82,11 +92,11 @@ class Chaos:
     def _disturb(self, people: People, faults: Faults) -> None:
         """People work and things break, until the time is over."""
         end, next_fault = time.monotonic() + self.minutes * 60, time.monotonic() + 10
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self.interrupted.is_set():
             if time.monotonic() >= next_fault:
                 if name := faults.inject():
                     self.say(f"[red]{name}[/]")
-                next_fault = time.monotonic() + faults.chance.uniform(2, 12)
+                next_fault = time.monotonic() + faults.chance.uniform(3, 15)
             said = len(people.said)
             people.look(begin=True, drop=faults.drops_next)
             people.thaw_what_is_frozen()
@@ -99,7 +109,7 @@ class Chaos:
         faults.end()
         self.say(f"The faults are over; {len(people.unfinished())} items are under way")
         deadline = time.monotonic() + REST_WITHIN_S
-        while (left := people.unfinished()) and time.monotonic() < deadline:
+        while (left := people.unfinished()) and time.monotonic() < deadline and not self.interrupted.is_set():
             people.look(begin=False)
             people.retry_what_is_held()
             people.thaw_what_is_frozen()

@@ -19,7 +19,7 @@ from tests.chaos.shop import DESCRIPTION, REPOSITORIES, thing
 PATIENCE_S = 600
 """How long a person waits for what he said to be taken before he says it again, which counts as a loss."""
 
-STOPPED = 0.3
+STOPPED = 0.4
 """The share of items that a person stops, at a stage that is drawn, while a run is at work there."""
 
 MOVES = {WaitKind.APPROVAL: "Approved", WaitKind.CONFIRMATION: "Confirm Deploy"}
