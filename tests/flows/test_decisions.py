@@ -68,6 +68,7 @@ def test_a_decision_at_the_moment_the_run_suspends(product: Product) -> None:
     passed_once(product, key)
 
 
+@pytest.mark.long
 def test_a_button_that_is_pressed_in_telegram(product: Product) -> None:
     key = product.start_item(project="PE")
     suspended(product, key)
@@ -78,6 +79,7 @@ def test_a_button_that_is_pressed_in_telegram(product: Product) -> None:
     passed_once(product, key, actor="telegram:ada_l")
 
 
+@pytest.mark.long
 def test_the_same_decision_twice(product: Product) -> None:
     key = product.start_item(project="PC")
     suspended(product, key)

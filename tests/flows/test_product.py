@@ -2,6 +2,7 @@
 
 import subprocess
 
+import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from pipeline.model import Choice, Hold, WaitKind
@@ -55,6 +56,7 @@ def test_two_deliveries_and_a_run_by_hand_create_exactly_one_item(product: Produ
         assert product.moves(key)[0] == "analysis"
 
 
+@pytest.mark.long
 def test_a_stage_started_by_hand_at_the_wrong_time_ends_completed_and_says_why(product: Product) -> None:
     key = product.start_item(project="PC")
     product.until(lambda: product.wait(key), what="the approval wait")
@@ -79,6 +81,7 @@ def test_the_form_in_prefects_pages_passes_the_gate_as_prefect_ui(product: Produ
     assert (decision.actor, decision.choice, decision.text) == ("prefect-ui", Choice.APPROVE, "looks right")
 
 
+@pytest.mark.long
 def test_a_resume_without_a_decision_asks_again_and_tells_nobody_twice(product: Product) -> None:
     key = product.start_item(project="PE")
     wait = product.until(lambda: product.wait(key), what="the approval wait")

@@ -15,8 +15,9 @@ from pipeline.store import evidence, leases
 from tests.flows.test_limits import HANGING
 from tests.support.product import Product, running_product
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
-@pytest.mark.timeout(300)
+
 def test_a_run_that_a_person_cancels_while_its_agent_works_is_not_started_again(
     tmp_path: Path, prefect_server: PrefectServer
 ) -> None:
@@ -28,7 +29,6 @@ def test_a_run_that_a_person_cancels_while_its_agent_works_is_not_started_again(
         assert (held.hold, held.hold_reason) == (Hold.BLOCKED, "Its run was cancelled in Prefect.")
 
 
-@pytest.mark.timeout(300)
 def test_of_a_run_that_ended_because_its_item_was_stopped_nobody_is_told_that_it_crashed(
     tmp_path: Path, prefect_server: PrefectServer
 ) -> None:
