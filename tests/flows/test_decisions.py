@@ -57,6 +57,7 @@ def test_a_decision_two_seconds_before_the_run_suspends(product: Product) -> Non
     passed_once(product, key)
 
 
+@pytest.mark.long
 def test_a_decision_at_the_moment_the_run_suspends(product: Product) -> None:
     key = product.start_item(project="PB")
     wait = product.until(lambda: product.wait(key), what="the approval wait")

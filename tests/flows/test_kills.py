@@ -49,12 +49,12 @@ class Case:
 CASES = {
     "analysis": Case(Stage.ANALYSIS, Stage.ARCHITECTURE, 2, long=True),
     "architecture": Case(Stage.ARCHITECTURE, Stage.DEVELOPMENT, 1, long=True),
-    "development": Case(Stage.DEVELOPMENT, Stage.REVIEW, 3),
+    "development": Case(Stage.DEVELOPMENT, Stage.REVIEW, 2),
     "review": Case(Stage.REVIEW, Stage.TESTING, 1, long=True),
     "testing": Case(Stage.TESTING, Stage.DEPLOY_STAGING, 2, long=True),
-    "merge gate": Case(Stage.DEPLOY_STAGING, Stage.DEPLOY, 4),
-    "landing by the forge's fast-forward": Case(Stage.DEPLOY, Stage.DONE, 3),
-    "landing by a push": Case(Stage.DEPLOY, Stage.DONE, 2, WITHOUT_FAST_FORWARD),
+    "merge gate": Case(Stage.DEPLOY_STAGING, Stage.DEPLOY, 3),
+    "landing by the forge's fast-forward": Case(Stage.DEPLOY, Stage.DONE, 2),
+    "landing by a push": Case(Stage.DEPLOY, Stage.DONE, 2, WITHOUT_FAST_FORWARD, long=True),
 }
 
 

@@ -13,6 +13,8 @@ from pipeline.store.engine import Store
 from tests.support.kills import FLOWS, Stand, standing
 from tests.support.shop_items import item_at
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServer) -> Iterator[Stand]:

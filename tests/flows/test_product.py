@@ -92,6 +92,7 @@ def test_a_resume_without_a_decision_asks_again_and_tells_nobody_twice(product: 
     assert len([m for m in product.sandbox.state().telegram.messages if key in m.text and not m.silent]) == 1
 
 
+@pytest.mark.long
 def test_a_rejected_analysis_is_done_again_with_the_comment(product: Product) -> None:
     key = product.start_item(project="PF")
     wait = product.until(lambda: product.wait(key), what="the approval wait")

@@ -21,6 +21,8 @@ from tasks.services import Services
 from tests.support.forks import make_services
 from tests.support.kills import DESCRIPTION, Stand, standing
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServer) -> Iterator[Stand]:
