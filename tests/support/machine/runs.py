@@ -129,6 +129,18 @@ class MadeUpPrefect:
     async def suspended_stage_runs(self, page: int) -> list[FlowRun]:
         return self._stages(StateType.PAUSED) if page == 0 else []
 
+    async def runs_at_work(self, tag: str) -> list[FlowRun]:
+        found = self._stages if tag == prefect_api.STAGE_TAG else self._control
+        return found(StateType.PENDING, StateType.RUNNING)
+
+    async def cancelled_by_people(self) -> list[FlowRun]:
+        """Nobody here cancels runs in Prefect."""
+        return []
+
+    def _control(self, *states: StateType) -> list[FlowRun]:
+        pause("prefect: look")
+        return [run.shown for run in self.runs.values() if run.flow not in WORKED and run.state in states]
+
     def _stages(self, *states: StateType) -> list[FlowRun]:
         pause("prefect: look")
         return [run.shown for run in self.runs.values() if run.flow in WORKED and run.state in states]
@@ -224,7 +236,7 @@ def replaced(prefect: MadeUpPrefect, end_process: Callable[..., None], others: M
 
 CALLS = (
     "start", "resume", "cancel", "ask_to_cancel", "crashed", "rename", "states_of", "begun_stage_runs", "active_stage_runs",
-    "suspended_stage_runs",
+    "suspended_stage_runs", "runs_at_work", "cancelled_by_people",
 )  # fmt: skip
 
 
