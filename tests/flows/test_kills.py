@@ -52,7 +52,7 @@ CASES = {
     "development": Case(Stage.DEVELOPMENT, Stage.REVIEW, 2),
     "review": Case(Stage.REVIEW, Stage.TESTING, 1, long=True),
     "testing": Case(Stage.TESTING, Stage.DEPLOY_STAGING, 2, long=True),
-    "merge gate": Case(Stage.DEPLOY_STAGING, Stage.DEPLOY, 3),
+    "merge gate": Case(Stage.DEPLOY_STAGING, Stage.DEPLOY, 2),
     "landing by the forge's fast-forward": Case(Stage.DEPLOY, Stage.DONE, 2),
     "landing by a push": Case(Stage.DEPLOY, Stage.DONE, 2, WITHOUT_FAST_FORWARD, long=True),
 }

@@ -63,9 +63,9 @@ class Control:
 
 
 CONTROL = {
-    "intake": Control(intake, a_card_was_moved, 2),
+    "intake": Control(intake, a_card_was_moved, 1),
     "wake": Control(wake, news_came_for_one_that_waits, 1, long=True),
-    "stop": Control(stop, one_that_was_worked_on_is_to_be_stopped, 2),
+    "stop": Control(stop, one_that_was_worked_on_is_to_be_stopped, 1),
     "reconcile": Control(lambda _key, **more: reconcile(**more), a_card_was_moved, 2, long=True),
 }
 
