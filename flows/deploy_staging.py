@@ -55,6 +55,8 @@ async def _attempt(run: Run) -> MergeAttempt | RollBack:
         return known
     if (found := await branch.prepare(key, token)) is not None:
         return judged_anew(found)
+    if not run.root.settings.rebases_before_landing(run.project.repository):
+        return await validation.judge(key, token, base, await validation.tests_as_it_stands(key, base))
     rebased = await branch.rebase(key, base) if await validation.needs_rebase(key, base) else None
     if isinstance(rebased, Conflict):
         return validation.conflict(run.project, rebased)

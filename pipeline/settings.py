@@ -209,6 +209,14 @@ class Settings(BaseSettings):
 
     # --- gates, merge and deploy
     min_description_chars: int = Field(default=30, ge=0, description="Shortest description that is worth analysing.")
+    merge_gate_enabled: bool = Field(
+        default=True,
+        description="Off: nothing is rebased or tested anew before it lands. What Orch's own test run found green at "
+        "testing lands as it is, while the default branch has not moved on from under it; else the item is blocked.",
+    )
+    merge_gate_repos: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Repositories (`owner/name`) that the merge gate is limited to; empty: all."
+    )
     premerge_rebase_always: bool = Field(
         default=True, description="Rebase before every validation; off = only when the default branch has moved."
     )
@@ -311,8 +319,8 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "agent_command", "agent_pass_env", "sandbox_hide", "sandbox_show", "people", "image_freshness_repos",
-        "auto_label_repos", mode="before",
+        "agent_command", "agent_pass_env", "sandbox_hide", "sandbox_show", "people", "merge_gate_repos",
+        "image_freshness_repos", "auto_label_repos", mode="before",
     )  # fmt: skip
     @classmethod
     def _words(cls, value: object) -> object:
@@ -398,6 +406,10 @@ class Settings(BaseSettings):
         if not self.task_deps_enabled:
             return ()
         return ("db",) if self.task_deps_source == "db" else ("db", "plane")
+
+    def rebases_before_landing(self, repository: str) -> bool:
+        """Whether a branch is put on top of the default branch and tested as that tree before it lands."""
+        return self.merge_gate_enabled and _among(repository, self.merge_gate_repos)
 
     def looks_at_freshness(self, repository: str) -> bool:
         """Whether it is asked which revision staging runs."""

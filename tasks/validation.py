@@ -5,9 +5,12 @@ from typing import Any
 
 from prefect import task
 
+from pipeline.errors import CouldNotRun
+from pipeline.gates.tests_passed import GATE as TESTS_PASSED
 from pipeline.model import Conflict, MergeAttempt, MergeEnd, TestRun
 from pipeline.projects import Project
-from pipeline.store import items
+from pipeline.store import evidence, items
+from tasks.branch import tested
 from tasks.steps import STEP, subject
 
 
@@ -31,6 +34,29 @@ async def needs_rebase(key: str, base: str) -> bool:
         return True
     workspace = root.workspace(project)
     return not await asyncio.to_thread(workspace.is_ancestor, base, await asyncio.to_thread(workspace.tip, item.key))
+
+
+@task(name="take the branch as it stands", **STEP)
+async def tests_as_it_stands(key: str, base: str) -> TestRun:
+    """Without the merge gate: the test run that testing went by, which counts for landing on `base`, too.
+
+    Raises `CouldNotRun` where the branch is not on top of `base`: nothing is rebased here, so a person has to.
+    """
+    root, item, project = await subject(key)
+    workspace = root.workspace(project)
+    if item.tip is None or not await asyncio.to_thread(workspace.is_ancestor, base, item.tip):
+        raise CouldNotRun(
+            f"{project.default_branch} has moved on to {base[:12]}, which {item.branch} lacks, and nothing is rebased "
+            f"while the merge gate of {project.repository} is off. Rebase the branch and push it, or switch the gate on "
+            f"(ORCH_MERGE_GATE_ENABLED, ORCH_MERGE_GATE_REPOS), then `orch retry {key}`."
+        )
+    purpose = f"{evidence.MERGE_PURPOSE}{base[:12]}"
+    known = await root.store.aread(evidence.tests_of, item.id, item.tip, purpose, since=item.entered_at)
+    if known is not None:
+        return known
+    run = await tested(root, item, project, item.tip, TESTS_PASSED.name)
+    await root.store.awrite(evidence.tests_ran, item.id, purpose, run, root.now())
+    return run
 
 
 def conflict(project: Project, found: Conflict) -> MergeAttempt:

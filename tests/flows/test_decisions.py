@@ -1,18 +1,16 @@
 """A decision passes its gate once, whenever it comes; it is never lost to a run that was not ready to hear it."""
 
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from deployments.free_ports import free_ports
-from deployments.prefect_server import PrefectServer, auth_string
 from pipeline.signals import DECISIONS
 from pipeline.stages import Stage
 from pipeline.store import dependencies, drains, inbox, items, waits
 from tasks.people import UI_ACTOR
+from tests.support.own_prefect import own_prefect
 from tests.support.product import Product, running_product
 
 
@@ -132,31 +130,13 @@ def test_a_form_that_is_filled_while_the_item_depends_on_another_is_not_lost(pro
 @pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_decision_after_the_prefect_server_was_killed_and_started_again(tmp_path: Path) -> None:
-    home = tmp_path / "prefect"
-    server = PrefectServer(home, free_ports(1)[0], auth_string(home / "auth"))
-    process = start(server)
-    try:
-        with running_product(tmp_path / "p", server) as product:
-            key = product.start_item()
-            suspended(product, key)
-            process.kill()
-            process.wait()
-            product.sandbox.move_card(key, "Approved")
-            item = product.item(key)
-            assert item is not None
-            product.until(lambda: product.read(lambda s: waits.decisions(s, item.id)), what="the decision")
-            process = start(server)
-            passed_once(product, key)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def start(server: PrefectServer) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        server.command,
-        env=server.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with own_prefect(tmp_path) as prefect, running_product(tmp_path / "p", prefect.server) as product:
+        key = product.start_item()
+        suspended(product, key)
+        prefect.kill()
+        product.sandbox.move_card(key, "Approved")
+        item = product.item(key)
+        assert item is not None
+        product.until(lambda: product.read(lambda s: waits.decisions(s, item.id)), what="the decision")
+        prefect.start()
+        passed_once(product, key)

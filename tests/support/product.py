@@ -228,11 +228,13 @@ def running_product(
     scenario: Path = FOLDER / "happy.toml",
     projects: Sequence[str] = (),
     registry: Callable[[SandboxClient], str] | None = None,
+    through: Callable[[str], str] = lambda url: url,
     **changes: Any,
 ) -> Iterator[Product]:
     """Everything up and registered, on a fresh sandbox; all gone afterwards.
 
     `registry` makes the project registry's JSON; without it SHOP and `projects` are registered without any stand.
+    `through` makes the address at which Orch reaches the neighbours of their own.
     """
     (folder / "logs").mkdir(parents=True)
     asyncio.run(wait_until_healthy(server.url, server.auth))
@@ -240,7 +242,13 @@ def running_product(
         for project in projects:
             sandbox.add_project(project, repository_of(project))
         projects_json = registry(sandbox) if registry else registry_of(sandbox, ("SHOP", *projects))
-        changes = {"crash_backoff_s": (0, 0, 0), "projects_json": projects_json, **changes}
+        peers = {
+            "plane_url": sandbox.plane_url,
+            "gitea_url": sandbox.gitea_url,
+            "telegram_api_url": sandbox.telegram_url,
+        }
+        addresses = {name: through(url) for name, url in peers.items()}
+        changes = {"crash_backoff_s": (0, 0, 0), "projects_json": projects_json, **addresses, **changes}
         settings = sandbox_settings(sandbox, scenario, folder / "orch", free_ports(1)[0], **changes)
         url = f"http://127.0.0.1:{settings.port}/webhooks"
         sandbox.plane_webhook(f"{url}/plane", settings.plane_webhook_secret.get_secret_value())

@@ -1,5 +1,6 @@
 """Items of the sandbox's shop that have come to staging, and what people do and see from there on."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -12,10 +13,10 @@ from pipeline.branches import branch_name
 from pipeline.model import Wait, WaitKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import WORKED, Stage
-from pipeline.store import evidence, items, outbox, waits
+from pipeline.store import evidence, items, journal, outbox, waits
 from pipeline.store.engine import Store
 from pipeline.store.tables import SignalRow
-from tests.support.product import DESCRIPTION, Product
+from tests.support.product import DESCRIPTION, Product, repository_of
 
 FILES = {
     "shop/{name}.py": "PRICE = 350\n\n\ndef {name}(count: int) -> int:\n    return count * PRICE\n",
@@ -184,3 +185,17 @@ def said(product: Product, key: str, words: str) -> list[str]:
     """Messages about the item with these words."""
     messages = product.sandbox.state().telegram.messages
     return [message.text for message in messages if key in message.text and words in message.text]
+
+
+def done_once(product: Product, key: str, project: str) -> None:
+    """Landed as tested, by one landing, with one pull request, and nothing written twice."""
+    item, repository = product.item(key), product.sandbox.repository(repository_of(project))
+    assert item is not None
+    assert item.stage is Stage.DONE
+    assert repository.main == item.landed == product.read(lambda s: evidence.tested_for_landing(s, item.id))
+    assert repository.main_tips.count(item.landed) == 1
+    assert [(e.name, e.open) for e in product.read(lambda s: journal.of_item(s, item.id))] == [("land", False)]
+    assert len(repository.pulls) == 1
+    product.until(lambda: product.sandbox.card(key).state == "Done", what="the card in Done")
+    written = Counter(c.external_id for c in product.sandbox.card(key).comments if c.external_id)
+    assert [one for one, count in written.items() if count > 1] == []
