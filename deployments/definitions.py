@@ -22,9 +22,10 @@ class _Strict(BaseModel):
 
 
 class WorkPoolName(_Strict):
-    """The pool whose worker runs the deployment."""
+    """The pool whose worker runs the deployment, and its place there."""
 
     name: str
+    work_queue_name: str = "default"
 
 
 class Limit(_Strict):

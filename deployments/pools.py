@@ -22,12 +22,15 @@ from tasks import prefect_api
 AGENTS = "orch-agents"
 CONTROL = "orch-control"
 CONTROL_LIMIT = 4
+MERGE = "merge"
+"""The queue of the control pool for what takes minutes: a merge gate's tests, a deploy's hook."""
 TYPE = "process"
 
 DESCRIPTIONS = {
     AGENTS: "Stages that a coding agent works; as many at once as ORCH_MAX_CONCURRENCY allows.",
     CONTROL: "Everything that must never wait behind an agent: start, wake, stop, heal, stage, deploy.",
 }
+MERGES = "Merge gates and deploys, which take minutes: half of the pool's places."
 
 WORKER_POLL_S = 0.1
 
@@ -61,6 +64,24 @@ async def ensure_pool(client: PrefectClient, name: str, limit: int) -> PoolState
     return PoolState(
         paused=pool.is_paused, change=f"work pool {name}: {pool.concurrency_limit} -> {limit} runs at once"
     )
+
+
+async def ensure_merge_queue(client: PrefectClient, control_limit: int) -> str | None:
+    """Have the queue of merges and deploys, with half of the control pool's places; a sentence for a change.
+
+    The other half is for what starts, wakes, stops and heals: however many projects merge, it finds a place at once. Of an
+    existing queue only a different limit is changed. Idempotent.
+    """
+    limit = max(1, control_limit // 2)
+    try:
+        queue = await client.read_work_queue_by_name(MERGE, work_pool_name=CONTROL)
+    except ObjectNotFound:
+        await client.create_work_queue(MERGE, description=MERGES, concurrency_limit=limit, work_pool_name=CONTROL)
+        return f"created work queue {CONTROL}/{MERGE} for {limit} runs at once"
+    if queue.concurrency_limit == limit:
+        return None
+    await client.update_work_queue(queue.id, concurrency_limit=limit)
+    return f"work queue {CONTROL}/{MERGE}: {queue.concurrency_limit} -> {limit} runs at once"
 
 
 async def wait_until_polled(client: PrefectClient, pool: str, worker: str) -> None:

@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from deployments.automations import sync_automations
 from deployments.definitions import Code, Definition, Every, read_code, read_definitions
 from deployments.limits import ensure_merge_limit, ensure_plane_budget
-from deployments.pools import AGENTS, CONTROL, CONTROL_LIMIT, ensure_pool
+from deployments.pools import AGENTS, CONTROL, CONTROL_LIMIT, ensure_merge_queue, ensure_pool
 from pipeline.projects import Registry
 
 
@@ -55,6 +55,7 @@ async def register(
         (name, await ensure_pool(client, name, limit))
         for name, limit in ((AGENTS, agents_limit), (CONTROL, control_limit))
     ]
+    merges = await ensure_merge_queue(client, control_limit)
     locks = [(project.merge_limit, await ensure_merge_limit(client, project)) for project in registry.values()]
     budgets = [
         await ensure_plane_budget(client, voice, plane_requests_per_minute) for voice in ("", *sorted(plane_voices))
@@ -64,6 +65,7 @@ async def register(
     automations = await sync_automations(client, ids, telegram_block=telegram_block)
     changes = (
         *(pool.change for _, pool in pools),
+        merges,
         *(lock.change for _, lock in locks),
         *(budget.change for budget in budgets),
         *(one.change for one in made),
@@ -101,6 +103,8 @@ async def ensure_deployment(client: PrefectClient, definition: Definition) -> De
     wanted = _wanted(definition, code)
     different = {field: wanted[field] for field, value in _found(found).items() if value != wanted[field]}
     if different:
+        if "work_queue_name" in different:  # alone it would name a queue of Prefect's default pool
+            different["work_pool_name"] = wanted["work_pool_name"]
         await client.update_deployment(found.id, DeploymentUpdate(**different))
     rescheduled = [await _ensure_schedule(client, found, every) for every in definition.schedules]
     names = [*sorted(different), *filter(None, rescheduled)]
@@ -119,6 +123,7 @@ def _wanted(definition: Definition, code: Code) -> dict[str, Any]:
         "path": None,
         "pull_steps": [],
         "work_pool_name": definition.work_pool.name,
+        "work_queue_name": definition.work_pool.work_queue_name,
         "parameters": {},
         "job_variables": {},
         "parameter_openapi_schema": dict(code.parameters),
@@ -133,8 +138,14 @@ def _found(deployment: DeploymentResponse) -> dict[str, Any]:
     limit = deployment.global_concurrency_limit
     return deployment.model_dump(
         include={
-            *("version", "description", "tags", "entrypoint", "path", "pull_steps", "work_pool_name", "parameters"),
-            *("job_variables", "parameter_openapi_schema", "enforce_parameter_schema"),
+            *("version", "description", "tags", "entrypoint", "path", "pull_steps", "parameters"),
+            *(
+                "work_pool_name",
+                "work_queue_name",
+                "job_variables",
+                "parameter_openapi_schema",
+                "enforce_parameter_schema",
+            ),
         }
     ) | {
         "concurrency_limit": limit.limit if limit else None,

@@ -78,9 +78,12 @@ async def start(supervisor: Supervisor, settings: Settings, *, prefect_port: int
     with _talking_to(peer):
         registered = await _register(settings)
         await end_lost(owners, ours=peer.ours)
-        await supervisor.start(_receiver(settings, environment))
-        for pool, name in ((AGENTS, "agents"), (CONTROL, "control")):
-            await supervisor.start(_worker(pool, name, environment, wait=not terse, alone=peer.ours))
+        workers = [
+            _worker(pool, name, environment, wait=not terse, alone=peer.ours)
+            for pool, name in ((AGENTS, "agents"), (CONTROL, "control"))
+        ]
+        # side by side: each of them spends seconds on importing, and none needs another
+        await asyncio.gather(*(supervisor.start(child) for child in (_receiver(settings, environment), *workers)))
     return Running(peer, f"http://{settings.host}:{settings.port}", registered)
 
 

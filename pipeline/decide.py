@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.model import Choice, Hold, Wait, WaitKind, WorkItem
 from pipeline.signals import Signal
-from pipeline.stages import Role, Stage
+from pipeline.stages import ROWS, Role, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class Ignore:
 
 
 Reaction = Start | Resume | Look | Record | Back | HoldIt | Finish | Stop | Ignore
+
+CI_GATE = "ci_green"
 
 BRANCH_IS_JUDGED = (Stage.REVIEW, Stage.TESTING, Stage.DEPLOY_STAGING, Stage.DEPLOY)
 """Stages at which somebody else's push makes earlier verdicts void."""
@@ -298,6 +300,11 @@ _REACTIONS = {
     Signal.PR_CLOSED: _closed,
     Signal.CARD_CLOSED: _card_closed,
 }
+
+
+def may_wait_for_ci(item: WorkItem) -> bool:
+    """Whether a run of the item's stage may be about to wait for CI; at any other stage CI tells nothing."""
+    return item.stage in ROWS and CI_GATE in ROWS[item.stage].gates
 
 
 def held_because(item: WorkItem) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+from pipeline import decide
 from pipeline.errors import FromLaterVersion, UnreadableDelivery
 from pipeline.inbound.telegram import WAIT
 from pipeline.model import Delivery, InboundSignal, StateChange
@@ -192,10 +193,17 @@ def _follow(
         payload={**entry.payload, "item_ref": entry.item_ref, **_state_name(root, project, entry.state)},
         now=now,
     )
-    consequence = reactions.apply(session, stored, now, root.texts) if signal in AT_ONCE else None
+    at_once = signal in AT_ONCE or (signal is Signal.CI_FINISHED and not _may_wait_for_ci(session, key))
+    consequence = reactions.apply(session, stored, now, root.texts) if at_once else None
     if consequence is None and outbox.event(session, signal.event, key, now):
         inbox.published(session, stored.id, now)
     return key, consequence or str(signal)
+
+
+def _may_wait_for_ci(session: Session, key: str) -> bool:
+    """CI runs for every push, at the later stages too, where nobody asks: no run has to be started to hear nothing."""
+    item = items.latest(session, key)
+    return item is not None and decide.may_wait_for_ci(item)
 
 
 def replay(session: Session, root: Services, project: Project, entry: InboundSignal, own: Own) -> tuple[str, str]:

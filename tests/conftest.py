@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deployments.free_ports import free_ports
 from deployments.prefect_server import PrefectServer, auth_string
 from tests.support.databases import postgres_answers, postgres_database
+
+# How long it takes to make examples up is a matter of what else the machine does.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ def apply(session: Session, stored: inbox.StoredSignal, now: datetime, texts: Te
     if stopping and stored.signal is Signal.START_REQUESTED:
         return None  # a fresh start, once the stop is through
     waits_for_owner = isinstance(reaction, decide.Look | decide.Resume | decide.Back | decide.Finish)
-    if found.item is not None and (waits_for_owner or stored.signal is Signal.CI_FINISHED):
+    of_ci = stored.signal is Signal.CI_FINISHED and found.item is not None and decide.may_wait_for_ci(found.item)
+    if found.item is not None and (waits_for_owner or of_ci):
         holder = leases.owner(session, found.item.id)
         if holder is not None and holder.expires_at > now:
             return None

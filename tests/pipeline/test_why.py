@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.entry import Blocker, Facts
@@ -58,7 +58,6 @@ SNAPSHOTS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(SNAPSHOTS)
 def test_every_item_has_all_four_answers(seen: Snapshot) -> None:
     told = why(seen)

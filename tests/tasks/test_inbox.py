@@ -13,7 +13,7 @@ from deployments.sandbox.client import SandboxClient
 from pipeline.errors import Unavailable
 from pipeline.inbound.plane import parse_plane
 from pipeline.model import Hold, WaitKind
-from pipeline.signals import WAIT_ANSWERED
+from pipeline.signals import WAIT_ANSWERED, Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox, outbox, reactions, sightings, waits
 from tasks.inbox import Own, Received, identify, receive
@@ -341,6 +341,20 @@ def test_ci_of_a_branch_that_is_no_items_is_not_guessed_to_be_an_items(desk: Des
 
 
 # --- pull requests
+
+
+@pytest.mark.parametrize(("stage", "starts_a_run"), [(Stage.DEVELOPMENT, True), (Stage.REVIEW, False)])
+def test_what_ci_says_starts_a_run_only_where_somebody_may_be_about_to_wait_for_it(
+    desk: Desk, stage: Stage, starts_a_run: bool
+) -> None:
+    item = desk.item(stage, tip="4" * 40)
+    desk.owned(item)
+    gitea_says(desk, gitea_status("4" * 40))
+    events = [row.payload["event"] for row in desk.letters if row.kind == outbox.Kind.EVENT]
+    assert events == [Signal.CI_FINISHED.event] * starts_a_run
+    assert [stored.signal for stored in desk.store.read(inbox.unconsumed, item.key)] == [
+        Signal.CI_FINISHED
+    ] * starts_a_run
 
 
 def test_a_pull_request_into_another_branch_says_nothing_about_the_item(desk: Desk) -> None:

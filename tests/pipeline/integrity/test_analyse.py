@@ -62,7 +62,6 @@ def said(diff, **options):
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_garbage_is_refused_or_means_no_change(text):
     try:
         assert analyse(text) == ()
@@ -71,7 +70,7 @@ def test_garbage_is_refused_or_means_no_change(text):
 
 
 @given(st.sampled_from(DIFFS), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_truncated_diff_is_refused_or_judged(diff, data):
     end = data.draw(st.integers(0, len(diff)))
     try:
@@ -82,7 +81,7 @@ def test_a_truncated_diff_is_refused_or_judged(diff, data):
 
 
 @given(st.sampled_from(DIFFS), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_damaged_diff_is_refused_or_judged(diff, data):
     lines = diff.split("\n")
     place = data.draw(st.integers(0, len(lines) - 1))
@@ -94,7 +93,7 @@ def test_a_damaged_diff_is_refused_or_judged(diff, data):
 
 
 @given(PATHS, DECENT, DECENT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_content_of_a_file_makes_it_fail(path, old, new):
     for diff in (added(path, new), removed(path, old), changed(path, old, new)):
         findings = analyse(diff)
@@ -102,7 +101,6 @@ def test_no_content_of_a_file_makes_it_fail(path, old, new):
 
 
 @given(DECENT)
-@settings(deadline=None)
 def test_a_file_that_only_repeats_itself_has_no_finding(text):
     assert analyse(changed("tests/test_a.py", text, text)) == ()
 
