@@ -15,6 +15,7 @@ from sqlmodel import Session
 from pipeline.errors import OrchError
 from pipeline.signals import Signal
 from pipeline.store import counters, due, heartbeats, inbox, leases, queue, reactions, waits
+from pipeline.store.outbox import REPEATABLE
 from tasks import prefect_api
 from tasks.due_items import heal_due, stop_due
 from tasks.forge_polling import poll_repository
@@ -154,7 +155,8 @@ def _remind(session: Session, root: Services) -> list[str]:
 
 
 async def _letters(root: Services) -> list[str]:
-    went = await deliver(root)
+    """What may be sent twice, for a part whose time is over is cut off: messages are left to the receiver and to runs."""
+    went = await deliver(root, kinds=REPEATABLE)
     return [f"{went} letters sent"] if went else []
 
 

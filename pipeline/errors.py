@@ -55,6 +55,10 @@ class Unavailable(CouldNotRun):
         self.retry_after = retry_after
 
 
+class InDoubt(Unavailable):
+    """A call was made and no answer came in time: nobody can tell whether it was carried out."""
+
+
 class Refused(OrchError):
     """An outside system refused the call (4xx). `status` and `path` tell which; no secret is ever part of the text."""
 

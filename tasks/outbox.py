@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from pipeline import states
-from pipeline.errors import OrchError, Refused, Unavailable
+from pipeline.errors import InDoubt, OrchError, Refused, Unavailable
 from pipeline.model import Button, Wait, WorkItem
 from pipeline.stages import Status
 from pipeline.store import items, outbox, reactions, sightings, waits
@@ -21,14 +21,18 @@ UNHEARD_S = 30.0
 """How long a card that a person has just moved is left as it is: by then a webhook or the tick has told of it."""
 
 
-async def deliver(root: Services, item_key: str | None = None) -> int:
+IN_DOUBT_S = 600.0
+"""How long a message waits that Telegram may have: rather late than five times."""
+
+
+async def deliver(root: Services, item_key: str | None = None, *, kinds: Sequence[Kind] = tuple(Kind)) -> int:
     """Send what is due, of one item or of all; how many letters went. Safe to run in several processes at once."""
-    return await send(root, await due(root, item_key))
+    return await send(root, await due(root, item_key, kinds=kinds))
 
 
-async def due(root: Services, item_key: str | None = None) -> list[Letter]:
+async def due(root: Services, item_key: str | None = None, *, kinds: Sequence[Kind] = tuple(Kind)) -> list[Letter]:
     """Take what is to be sent now; nobody else gets these letters for a while, so `send` them at once."""
-    return await root.store.awrite(outbox.claim, root.now(), item_key=item_key)
+    return await root.store.awrite(outbox.claim, root.now(), item_key=item_key, kinds=kinds)
 
 
 async def send(root: Services, letters: Sequence[Letter]) -> int:
@@ -40,7 +44,9 @@ async def _send_one(root: Services, letter: Letter) -> bool:
     try:
         await _SENDERS[letter.kind](root, letter)
     except Unavailable as error:
-        await root.store.awrite(outbox.failed, letter.id, str(error), root.now(), wait_s=error.retry_after)
+        in_doubt = isinstance(error, InDoubt) and letter.kind in outbox.ONCE
+        wait_s = IN_DOUBT_S if in_doubt else error.retry_after
+        await root.store.awrite(outbox.failed, letter.id, str(error), root.now(), wait_s=wait_s)
     except Refused as error:
         log.warning("%s: %s was refused: %s", letter.item_key, letter.kind, error)
         await root.store.awrite(outbox.refused, letter.id, str(error), root.now())

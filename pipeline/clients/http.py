@@ -15,7 +15,7 @@ import httpx
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from pipeline.errors import Missing, Refused, SettingsError, Unavailable
+from pipeline.errors import InDoubt, Missing, Refused, SettingsError, Unavailable
 
 Shape = TypeVar("Shape")
 
@@ -91,7 +91,8 @@ class HttpApi:
     """One outside system's JSON API. Nothing is retried here: the tasks that call it do that.
 
     The secret never gets into an exception's text, even where the server repeats it. `admit` is awaited before each
-    request; what it raises is the request's fate.
+    request; what it raises is the request's fate. `patience_s` is the longest silence of an answer, `READ_TIMEOUT_S` by
+    itself.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class HttpApi:
         secret: SecretStr,
         headers: Mapping[str, str] | None = None,
         admit: Callable[[], Awaitable[None]] | None = None,
+        patience_s: float | None = None,
     ) -> None:
         self.system = system
         self._admit = admit
@@ -110,7 +112,7 @@ class HttpApi:
             self._client = httpx.AsyncClient(
                 base_url=base_url,
                 headers={"Accept": "application/json", **(headers or {})},
-                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                timeout=httpx.Timeout(patience_s or READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 follow_redirects=False,
                 verify=certificates(),
             )
@@ -123,7 +125,7 @@ class HttpApi:
         """Make one call and return the answer, refusals included.
 
         Raises `Unavailable` when there is none, for 408, 429 and 5xx, for a good answer that is not JSON, and for one
-        that is too large or takes too long.
+        that is too large; `InDoubt` when it takes too long.
         """
         where = f"{method} {path}"
         response = await self._fetch(method, path, params, body)
@@ -151,12 +153,14 @@ class HttpApi:
                 self._client.stream(method, path, params=params, json=body) as response,
             ):
                 content = await _bounded(response)
+        except httpx.ReadTimeout:
+            raise InDoubt(f"{self.system} has not answered {where} in time.", path=path) from None
         except httpx.HTTPError as error:
             text = f"{self.system} cannot be reached for {where}: {type(error).__name__}."
             raise Unavailable(text, path=path) from None
         except TimeoutError:
             text = f"{self.system} did not finish its answer to {where} within {CALL_TIMEOUT_S:g} s."
-            raise Unavailable(text, path=path) from None
+            raise InDoubt(text, path=path) from None
         if content is None:
             text = f"{self.system}'s answer to {where} is larger than {LARGEST_ANSWER} bytes; nothing of it was used."
             raise Unavailable(text, status=response.status_code, path=path)

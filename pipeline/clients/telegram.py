@@ -20,6 +20,10 @@ log = logging.getLogger("orch.telegram")
 LONGEST_TEXT = 4096
 """Characters of a message after its tags are taken off, counted as Telegram does: in UTF-16 units."""
 
+PATIENCE_S = 50.0
+"""How long an answer is waited for: what Telegram has taken is in the chat although its answer comes late, and it knows
+no identity by which it would refuse the same message a second time."""
+
 _PIECE = re.compile(r"<(?P<closing>/?)(?P<tag>[a-zA-Z][a-zA-Z0-9-]*)[^<>]*>|&#?\w+;|.", re.DOTALL)
 _TOKEN_IN_URL = re.compile(r"/bot[^/]+/")
 
@@ -107,7 +111,7 @@ class TelegramClient(HttpClient):
     def __init__(self, api_url: str, token: SecretStr, chat_id: str) -> None:
         """`api_url` is the Bot API server's address; `chat_id` a number, or `@name` for a channel."""
         address = f"{api_url.rstrip('/')}/bot{token.get_secret_value()}/"
-        super().__init__(HttpApi("Telegram", address, secret=token))
+        super().__init__(HttpApi("Telegram", address, secret=token, patience_s=PATIENCE_S))
         self._configured = chat_id
         self._chat_id = chat_id
 

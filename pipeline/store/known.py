@@ -4,6 +4,7 @@ Such a row is left as it is. Listings leave it out, so that it keeps nobody else
 is told. `pipeline.store.set_aside` finds them all.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -32,8 +33,8 @@ def as_known(kind: type[E], value: str, where: str) -> E:
         ) from None
 
 
-def one_of(column: Any, kind: type[StrEnum]) -> ColumnElement[bool]:
-    """Rows whose column has a value of `kind` that this version knows."""
+def one_of(column: Any, kind: Iterable[StrEnum]) -> ColumnElement[bool]:
+    """Rows whose column has one of these values: a whole enum is what this version knows."""
     return col(column).in_([member.value for member in kind])
 
 

@@ -1,6 +1,6 @@
 """The outbox: what must follow a write, stored in the write's own transaction and sent until it went."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +16,9 @@ from pipeline.store.tables import OutboxRow
 
 CLAIM = timedelta(seconds=60)
 """How long a sender has a row for itself."""
+
+LONG_CLAIM = timedelta(seconds=150)
+"""The same of what is there twice when two send it: longer than two calls to a slow Telegram take."""
 
 SETTLE = timedelta(seconds=0.7)
 """How long the announcement of a new stage is held back: the run that made it is about to end and to write its end."""
@@ -36,6 +39,12 @@ class Kind(StrEnum):
     MESSAGE = "message"
     CARD = "card"
     PRESSED = "pressed"
+
+
+ONCE = (Kind.MESSAGE, Kind.CARD)
+"""Kinds that Telegram would show twice when they were sent twice; of all others the second is as good as none."""
+
+REPEATABLE = tuple(kind for kind in Kind if kind not in ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +143,20 @@ def _waits(session: Session, kind: Kind, item_key: str) -> bool:
     )
 
 
-def claim(session: Session, now: datetime, *, limit: int = 50, item_key: str | None = None) -> list[Letter]:
-    """Take letters that are due and that this version can send, oldest first; nobody else gets them for `CLAIM`."""
+def claim(
+    session: Session,
+    now: datetime,
+    *,
+    limit: int = 50,
+    item_key: str | None = None,
+    kinds: Sequence[Kind] = tuple(Kind),
+) -> list[Letter]:
+    """Take letters that are due and that this version can send, oldest first; nobody else gets them for their `CLAIM`."""
     query = (
         select(OutboxRow)
         .where(
             col(OutboxRow.sent_at).is_(None),
-            one_of(OutboxRow.kind, Kind),
+            one_of(OutboxRow.kind, kinds),
             col(OutboxRow.not_before) <= now,
             or_(col(OutboxRow.claimed_until).is_(None), col(OutboxRow.claimed_until) < now),
         )
@@ -152,7 +168,7 @@ def claim(session: Session, now: datetime, *, limit: int = 50, item_key: str | N
         query = query.where(OutboxRow.item_key == item_key)
     rows = session.exec(query).all()
     for row in rows:
-        row.claimed_until = now + CLAIM
+        row.claimed_until = now + (LONG_CLAIM if row.kind in ONCE else CLAIM)
         session.add(row)
     return [Letter(row.id or 0, Kind(row.kind), row.item_key, dict(row.payload), row.tries) for row in rows]
 

@@ -49,11 +49,11 @@ for _name in WARM:
 
 @dataclass(frozen=True)
 class Later(Services):
-    """Services that live two minutes from now: what a dead sender had claimed is free again."""
+    """Services that live some minutes from now: what a dead sender had claimed is free again."""
 
     def now(self) -> datetime:
-        """The time, two minutes on."""
-        return super().now() + timedelta(minutes=2)
+        """The time, three minutes on."""
+        return super().now() + timedelta(minutes=3)
 
 
 def make_services(settings: Settings, kind: type[Services] = Services) -> Services:

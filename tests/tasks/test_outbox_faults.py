@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.sandbox.client import SandboxClient
+from flows import reconcile
 from pipeline.clients.plane import PlaneClient
 from pipeline.store import outbox, reactions
 from pipeline.store.outbox import BACK_OFF
@@ -106,3 +107,42 @@ async def test_a_comment_that_plane_refuses_is_dealt_with_after_one_try_and_says
     assert letter.last_error.startswith("refused: Plane refused POST ")
     assert str(status) in letter.last_error
     assert desk.settings.plane_token.get_secret_value() not in letter.last_error
+
+
+# --- messages: Telegram knows no identity, so a second one is there twice
+
+
+async def test_a_message_whose_answer_is_long_in_coming_is_not_sent_again_and_again(
+    sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.clients.telegram.PATIENCE_S", 0.3)
+    async with open_desk(sandbox, tmp_path) as desk:
+        before = len(sandbox.state().telegram.messages)
+        desk.store.write(reactions.say, desk.item().key, "Hello", "once", desk.clock.now)
+        sandbox.hang("telegram", 1, after=True)
+        assert await deliver(desk.root) == 0
+        sandbox.clear_faults()
+        for _ in range(9):
+            desk.clock.forward(60)
+            assert await deliver(desk.root) == 0
+        assert len(sandbox.state().telegram.messages) == before + 1
+        desk.clock.forward(60)
+        assert await deliver(desk.root) == 1
+
+
+async def test_a_message_that_could_not_be_sent_at_all_is_tried_again_soon(desk: Desk) -> None:
+    desk.store.write(reactions.say, desk.item().key, "Hello", "once", desk.clock.now)
+    desk.sandbox.fail_next("telegram", 1, status=502)
+    assert await deliver(desk.root) == 0
+    desk.clock.forward(BACK_OFF[0])
+    assert await deliver(desk.root) == 1
+
+
+async def test_a_tick_which_may_be_cut_off_sends_nothing_that_would_be_there_twice(desk: Desk) -> None:
+    item = desk.item()
+    tell(desk, item.key)
+    desk.store.write(reactions.say, item.key, "Hello", "once", desk.clock.now)
+    desk.store.write(outbox.live_card, item.key, desk.clock.now)
+    desk.clock.forward(outbox.CARD_PAUSE.total_seconds())
+    assert await reconcile._letters(desk.root) == ["1 letters sent"]
+    assert {row.kind for row in desk.letters if row.sent_at is None} == set(outbox.ONCE)

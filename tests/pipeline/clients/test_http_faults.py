@@ -94,7 +94,7 @@ async def test_a_fault_is_one_typed_exception_after_one_call(
 @pytest.mark.parametrize(
     ("limit", "fault", "text"),
     [
-        ("READ_TIMEOUT_S", hang(), "Plane cannot be reached for GET x/: ReadTimeout."),
+        ("READ_TIMEOUT_S", hang(), "Plane has not answered GET x/ in time."),
         ("CALL_TIMEOUT_S", drip(GOOD), "Plane did not finish its answer to GET x/ within 0.2 s."),
     ],
 )

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from pipeline.clients import http
 from pipeline.clients.plane import PlaneClient
-from pipeline.errors import Missing, Refused, Unavailable
+from pipeline.errors import InDoubt, Missing, Refused, Unavailable
 from pipeline.projects import Project
 from pipeline.states import States
 from tests.support.faulty import FaultyServer, Step, answer, cut, drop, faulty_server, gigantic, hang, page, redirect
@@ -34,7 +34,7 @@ FAULTS: dict[str, tuple[Step, type[Refused] | type[Unavailable], int | None, str
     "unprocessable": (answer(422, {"name": ["too long"]}), Refused, 422, "too long"),
     "too many": (answer(429, {"error_message": "RATE_LIMIT"}, {"Retry-After": "9"}), Unavailable, 429, "RATE_LIMIT"),
     "crash": (page(500, "<h1>Server Error (500)</h1>"), Unavailable, 500, "Server Error"),
-    "time-out": (hang(), Unavailable, None, "ReadTimeout"),
+    "time-out": (hang(), InDoubt, None, "has not answered"),
     "reset": (drop(), Unavailable, None, "ReadError"),
     "reset in the body": (cut(LAST), Unavailable, None, "ReadError"),
     "redirect": (redirect("http://127.0.0.1:1/login"), Refused, 301, "redirects"),
