@@ -66,7 +66,10 @@ def _understood(session: Session) -> list[dict[str, Any]]:
 
 
 def signal(settings: Settings, key: str, name: str, text: str, actor: str) -> str:
-    """Give an item a signal and say what followed. Raises `Refused` for an unknown item."""
+    """Give an item a signal and say what followed, now or once the run that works on it is done.
+
+    Raises `Refused` for an unknown item, and when nothing would follow: then nothing is stored either.
+    """
     return open_store(settings).write(_signal, settings, key, Signal(name), text, actor)
 
 
@@ -77,7 +80,12 @@ def _signal(session: Session, settings: Settings, key: str, meant: Signal, text:
         payload={"text": text, "names_the_gate": True}, now=now,
     )  # fmt: skip
     followed = reactions.apply(session, stored, now, Texts(settings.language))
-    return f"{key}: {followed or 'stored; it is applied when its run is done'}"
+    if followed is None:
+        return f"{key}: stored; it is applied when its run is done"
+    if followed.startswith(reactions.IGNORED):
+        why = followed.removeprefix(reactions.IGNORED)
+        raise Refused(f"{key}: nothing was decided. {why} `orch why {key}` tells what it waits for.")
+    return f"{key}: {followed}"
 
 
 def retry(settings: Settings, key: str, actor: str) -> str:
