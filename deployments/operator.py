@@ -3,33 +3,26 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import inspect
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from pipeline.decide import held_because
-from pipeline.errors import Refused, Unavailable
+from pipeline.errors import Refused
 from pipeline.messages import Texts
 from pipeline.model import Hold, WorkItem
 from pipeline.settings import Settings
 from pipeline.signals import Signal
 from pipeline.stages import ROWS
 from pipeline.store import inbox, items, leases, outbox, reactions, set_aside, waits
-from pipeline.store.engine import Store
-from pipeline.store.schema import check
-from pipeline.store.tables import WorkItemRow
+from pipeline.store.engine import Store, shown
+from pipeline.store.schema import check, made
 
 
 def open_store(settings: Settings) -> Store:
-    """The store of these settings. Raises `DatabaseTooNew`, `Unavailable`, and `Refused` when `orch up` never ran."""
+    """The store of these settings. Raises `Refused` when `orch up` never ran; and see `schema.check`."""
     store = Store(settings.store_url)
-    where = store.engine.url.render_as_string(hide_password=True)
-    try:
-        check(store)
-        made = inspect(store.engine).has_table(WorkItemRow.__tablename__)
-    except OperationalError as error:
-        raise Unavailable(f"Orch's database at {where} does not answer: {error.orig}") from error
-    if not made:
+    check(store)
+    if not made(store):
+        where = shown(store.engine.url)
         raise Refused(f"There is no database of Orch at {where}; `orch up` makes it. Is ORCH_STATE_DIR the right one?")
     return store
 
@@ -66,7 +59,10 @@ def _understood(session: Session) -> list[dict[str, Any]]:
 
 
 def signal(settings: Settings, key: str, name: str, text: str, actor: str) -> str:
-    """Give an item a signal and say what followed. Raises `Refused` for an unknown item."""
+    """Give an item a signal and say what followed, now or once the run that works on it is done.
+
+    Raises `Refused` for an unknown item, and when nothing would follow: then nothing is stored either.
+    """
     return open_store(settings).write(_signal, settings, key, Signal(name), text, actor)
 
 
@@ -77,7 +73,12 @@ def _signal(session: Session, settings: Settings, key: str, meant: Signal, text:
         payload={"text": text, "names_the_gate": True}, now=now,
     )  # fmt: skip
     followed = reactions.apply(session, stored, now, Texts(settings.language))
-    return f"{key}: {followed or 'stored; it is applied when its run is done'}"
+    if followed is None:
+        return f"{key}: stored; it is applied when its run is done"
+    if followed.startswith(reactions.IGNORED):
+        why = followed.removeprefix(reactions.IGNORED)
+        raise Refused(f"{key}: nothing was decided. {why} `orch why {key}` tells what it waits for.")
+    return f"{key}: {followed}"
 
 
 def retry(settings: Settings, key: str, actor: str) -> str:

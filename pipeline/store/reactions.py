@@ -14,6 +14,9 @@ from pipeline.signals import Signal
 from pipeline.stages import ROWS, STREAM, Stage
 from pipeline.store import evidence, inbox, items, leases, outbox, waits
 
+IGNORED = "ignored: "
+"""How the consequence of a signal begins from which nothing follows."""
+
 
 def standing(session: Session, key: str) -> decide.Standing:
     """The item with this key as a signal finds it."""
@@ -185,7 +188,7 @@ def _sentence(reaction: decide.Reaction) -> str:
         case decide.HoldIt(why) | decide.Look(why) | decide.Resume(why) | decide.Finish(why):
             return why
         case decide.Ignore(why):
-            return f"ignored: {why}"
+            return f"{IGNORED}{why}"
         case decide.Stop():
             return "the item is being stopped"
         case decide.Start():

@@ -40,18 +40,36 @@ def test_a_decision_counts_for_what_was_asked_and_wakes_its_run(
     assert desk.again(item).stage is stage
 
 
-def test_a_decision_that_nobody_asked_for_says_so_and_records_nothing(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("signal", "why"),
+    [
+        ("approved", r"Nothing about SHOP-\d+ waits for an approval now \(it is at testing\)\."),
+        ("rejected", r"Nothing about SHOP-\d+ waits for an approval now \(it is at testing\)\."),
+        ("deploy_confirmed", r"Nothing about SHOP-\d+ waits for a deploy confirmation now \(it is at testing\)\."),
+        ("answer_given", r"SHOP-\d+ has asked nothing\."),
+    ],
+)
+def test_a_decision_that_nobody_asked_for_is_refused_and_leaves_nothing_behind(
+    desk: Desk, signal: str, why: str
+) -> None:
     item = desk.item(Stage.TESTING)
-    assert say(desk, item, "approved") == (
-        f"{item.key}: ignored: Nothing about {item.key} waits for an approval now (it is at testing)."
-    )
-    assert desk.store.read(waits.decisions, item.id) == ()
+    with pytest.raises(Refused, match=f"^{item.key}: nothing was decided. {why} `orch why {item.key}` tells"):
+        say(desk, item, signal)
+    assert (desk.store.read(waits.decisions, item.id), desk.signals, desk.letters) == ((), [], [])
 
 
 def test_an_empty_answer_is_not_taken(desk: Desk) -> None:
     item = desk.item()
     desk.asks(item, WaitKind.ANSWER)
-    assert say(desk, item, "answer_given", "  ") == f"{item.key}: ignored: The answer is empty."
+    with pytest.raises(Refused, match=r"The answer is empty\."):
+        say(desk, item, "answer_given", "  ")
+
+
+def test_a_decision_about_an_item_whose_run_still_works_counts(desk: Desk) -> None:
+    item = desk.item()
+    desk.asks(item, WaitKind.APPROVAL)
+    claimed(desk.store, item, run="run-7", now=desk.clock.now)
+    assert "approve recorded" in say(desk, item, "approved")
 
 
 def test_stop_marks_the_item_and_announces_it(desk: Desk) -> None:

@@ -69,6 +69,17 @@ def test_each_decision_has_a_command(
     assert [str(d.choice) for d in desk.store.read(waits.decisions, item.id)] == [choice]
 
 
+@pytest.mark.parametrize("words", [("approve",), ("reject",), ("confirm",), ("answer", "in euros")])
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_decision_that_did_nothing_is_an_error_that_a_script_sees(
+    desk: Desk, words: tuple[str, ...], as_json: tuple[str, ...]
+) -> None:
+    item = desk.item(Stage.TESTING)
+    result = orch(words[0], item.key, *words[1:], *as_json)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"orch: {item.key}: nothing was decided. ")
+
+
 def test_stop_and_retry_have_commands(desk: Desk) -> None:
     item = desk.item(Stage.TESTING)
     desk.store.write(items.hold, item.id, Hold.BLOCKED, "no disk", desk.clock.now)
