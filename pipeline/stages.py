@@ -72,6 +72,7 @@ class Row:
 
     `gates` are asked in order and all must be green; `back_to` is where a red gate leads; `works` tells whether the
     role's agent must have worked before the gates are asked; `shown_as` is the tracker status while the stage is on.
+    Where the role `judges` the change, its agent may write the item's artifacts only: nobody would judge its own code.
     """
 
     at: Stage
@@ -81,6 +82,7 @@ class Row:
     back_to: Stage
     shown_as: Status
     works: bool = True
+    judges: bool = False
 
 
 ENTRY_GATE = "intake_complete"
@@ -118,6 +120,7 @@ TABLE: tuple[Row, ...] = (
         to=Stage.TESTING,
         back_to=Stage.DEVELOPMENT,
         shown_as=Status.CODE_REVIEW,
+        judges=True,
     ),
     Row(
         at=Stage.TESTING,
@@ -126,6 +129,7 @@ TABLE: tuple[Row, ...] = (
         to=Stage.DEPLOY_STAGING,
         back_to=Stage.DEVELOPMENT,
         shown_as=Status.TESTING,
+        judges=True,
     ),
     Row(
         at=Stage.DEPLOY_STAGING,

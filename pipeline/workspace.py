@@ -36,6 +36,13 @@ class Workspace(Protocol):
         """
         ...
 
+    def changed_outside(self, artifacts: str, since: str, commit: str) -> tuple[str, ...]:
+        """Files outside `artifacts` that commits touch which only one of `since` and `commit` contains, sorted.
+
+        So it tells also of what was taken back again, and of commits that were dropped or rewritten.
+        """
+        ...
+
     def restore(self, work_item: str, commit: str) -> None:
         """Put the worktree back to `commit`, unfinished rebases, stray files and all."""
         ...

@@ -27,11 +27,11 @@ from pipeline.model import (
 from pipeline.outcomes import Ask
 from pipeline.projects import Project
 from pipeline.prompts import PromptFacts, override_of, render
-from pipeline.stages import ROWS, Role
+from pipeline.stages import ROLE_STAGE, ROWS, Role
 from pipeline.store import evidence, outbox, reactions, waits
 from pipeline.store.evidence import AgentRun
 from pipeline.workspace import Workspace
-from tasks import links
+from tasks import bounds, links
 from tasks.branch import log_file
 from tasks.services import Services
 from tasks.steps import STEP, subject
@@ -44,7 +44,7 @@ async def clean_up(key: str) -> int:
     """End what a killed run left behind: its agent's processes and half-made changes; how many runs that were.
 
     An agent on another host has died with its run, whose lease has ended; what it left on a disk of that host is not
-    in our way.
+    in our way. What a judge has left does not become anybody else's change, wherever the item has gone meanwhile.
     """
     root, item, project = await subject(key)
     workspace = root.workspace(project)
@@ -54,7 +54,8 @@ async def clean_up(key: str) -> int:
         if run.process is not None and not elsewhere:
             await asyncio.to_thread(kill_group, run.process, grace_s=GRACE_S)
         here = not elsewhere or item.key in await asyncio.to_thread(workspace.worktrees)
-        if here and run.visit == item.visit and run.role is ROWS[item.stage].role:
+        of_this_visit = run.visit == item.visit and run.role is ROWS[item.stage].role
+        if here and (of_this_visit or ROWS[ROLE_STAGE[run.role]].judges):
             await asyncio.to_thread(workspace.worktree, item.key, item.branch)
             await asyncio.to_thread(workspace.restore, item.key, run.start_commit)
         used = await asyncio.to_thread(usage_so_far, Path(run.log))
@@ -120,7 +121,7 @@ async def _carry_out(
 ) -> None:
     workspace = root.workspace(project)
     base = await asyncio.to_thread(workspace.fetch)
-    start = await asyncio.to_thread(workspace.tip, item.key)
+    start = await asyncio.to_thread(bounds.beginning, workspace, item)
     job = await _job(root, item, project, role, base=base, start=start, answer=answer)
     confined = await asyncio.to_thread(root.sandbox.stands)
     if confined:
@@ -143,6 +144,7 @@ async def _carry_out(
         if confined:
             await asyncio.to_thread(workspace.take_commits, item.key, item.branch)
         await asyncio.to_thread(workspace.take_back_agent_files, item.key, base, laid)
+    outcome = await asyncio.to_thread(bounds.judged, workspace, item, start, outcome)
     await root.store.awrite(_finished, item, role, number, outcome, root)
 
 

@@ -1,7 +1,8 @@
 """Clean checkouts of exactly one commit, each in a private folder that is thrown away afterwards.
 
-A checkout is a repository of its own that only borrows the mirror's objects: what commands do with git (branches,
-configuration, commits) stays in it, and nothing has to be unregistered after a kill.
+A checkout is a repository of its own that fetches from the mirror: git computes the ids of what it receives, so whoever
+could write to the mirror's objects cannot have a commit stand for other files than its own. What commands do with git
+(branches, configuration, commits) stays in it, and nothing has to be unregistered after a kill.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from pipeline.clients.folders import remove_folder
 from pipeline.clients.git import Repository, only_one
 from pipeline.clients.mirror import Mirror
 from pipeline.clients.process import Ended, run_blocking, safe_environment
+from pipeline.errors import CouldNotRun
 from pipeline.model import Room
 
 OWNED = "owned.lock"
@@ -34,18 +36,17 @@ class UnreadableFile(Exception):
 class Checkout:
     """The files of one commit at `tree` (a path without links), and an empty `home` for commands that run there.
 
-    They are confined by `sandbox` to these two; of the rest of Orch they see `objects`, which the tree borrows from.
+    They are confined by `sandbox` to these two, and see nothing of the rest of Orch.
     """
 
     tree: Path
     home: Path
-    objects: Path
     sandbox: Bubblewrap
     network: bool
 
     def run(self, command: tuple[str, ...], *, log: Path, timeout_s: float) -> Ended:
         """Run a command here, with the allow-listed environment. Raises `CouldNotRun` when it cannot be started."""
-        room = Room(self.home, writable=(self.tree,), readable=(self.objects,), network=self.network)
+        room = Room(self.home, writable=(self.tree,), network=self.network)
         return run_blocking(
             command,
             cwd=self.tree,
@@ -90,14 +91,18 @@ class Checkouts:
 
     @contextmanager
     def of(self, commit: str) -> Iterator[Checkout]:
-        """A checkout of exactly `commit`, removed at the end. Raises `CouldNotRun` when git fails."""
+        """A checkout of exactly `commit`, removed at the end.
+
+        Its history goes back to where it left the default branch. Raises `CouldNotRun` when git fails, or when the
+        mirror does not hold what the commit's id stands for.
+        """
         self.mirror.known(commit)
         self.sweep()
         with self._private_folder() as folder:
             tree, home = folder.resolve() / "checkout", folder / "home"
             home.mkdir(mode=0o700)
             self._check_out(tree, commit)
-            yield Checkout(tree, home, self._objects, self.sandbox, self.network)
+            yield Checkout(tree, home, self.sandbox, self.network)
 
     def sweep(self) -> None:
         """Remove the folders of checkouts whose process was killed. Idempotent."""
@@ -126,19 +131,30 @@ class Checkouts:
         with only_one(self.folder / "folders.lock", patience_s=LOCK_PATIENCE_S, what=f"The folder {self.folder}"):
             yield
 
-    @property
-    def _objects(self) -> Path:
-        return (self.mirror.path / "objects").resolve()
-
     def _check_out(self, tree: Path, commit: str) -> None:
         repository = Repository(self.mirror.remote, tree / ".git", tree)
         (tree / ".git").mkdir(parents=True)
         repository.do("init", "--quiet")
-        (tree / ".git/objects/info/alternates").write_text(f"{self._objects}\n")
+        default = self.mirror.default_tip()
+        self._receive(repository, commit, default)
         repository.do("update-ref", "--no-deref", "HEAD", commit)
         # Coverage and lint tools compare with the default branch under this name.
-        repository.do("update-ref", f"refs/remotes/origin/{self.mirror.default_branch}", self.mirror.default_tip())
+        repository.do("update-ref", f"refs/remotes/origin/{self.mirror.default_branch}", default)
         repository.do("reset", "--quiet", "--hard", commit)
+
+    def _receive(self, repository: Repository, commit: str, default: str) -> None:
+        """Fetch both commits, and their histories down to where they parted."""
+        parted = self.mirror.repository.ask("rev-list", "--count", f"{commit}...{default}").text
+        received = repository.do(
+            *("-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
+            *(f"--depth={int(parted) + 1}", str(self.mirror.path.resolve()), commit, default),
+            ok=(0, 1, 128),
+        )
+        if received.code != 0:
+            raise CouldNotRun(
+                f"The clone {self.mirror.path} does not hold what {commit} stands for, so nothing is run on it "
+                f"({received.error}). Look who has written to it, delete it (it is made anew), then `orch retry`."
+            )
 
 
 def _real(path: Path) -> Path:

@@ -181,6 +181,18 @@ class Mirror:
         ).text
         return found or self.merge_base(commit, default)
 
+    def changed_outside(self, artifacts: str, since: str, commit: str) -> tuple[str, ...]:
+        """Files outside `artifacts` that commits touch which only one of `since` and `commit` contains, sorted.
+
+        The commits are looked at, not only where they lead: one that a later one undoes still moves the head.
+        """
+        between = f"{self.known(since)}...{self.known(commit)}"
+        touched = self.repository.ask(
+            *("log", "-z", "--format=", "--name-only", "--no-renames", "--no-ext-diff", "--full-history", "-m"),
+            *(between, "--", f":(exclude,literal){artifacts}"),
+        )
+        return tuple(dict.fromkeys(touched.names))
+
     def read(self, commit: str, path: str) -> str | None:
         """A regular text file of a commit; None when there is none at `path`, a link or a folder included."""
         if not path or path.startswith("/") or ".." in path.split("/"):

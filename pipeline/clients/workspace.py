@@ -102,6 +102,10 @@ class GitWorkspace:
         """Put the branch's own version of these files back, where the agent has not edited them meanwhile."""
         self._worktrees.take_back_agent_files(work_item, base, names)
 
+    def changed_outside(self, artifacts: str, since: str, commit: str) -> tuple[str, ...]:
+        """Files outside `artifacts` that commits touch which only one of `since` and `commit` contains, sorted."""
+        return self._mirror.changed_outside(artifacts, since, commit)
+
     def restore(self, work_item: str, commit: str) -> None:
         """Put the worktree to exactly `commit`; ignored files go, too."""
         self._worktrees.restore(work_item, commit)

@@ -1,6 +1,7 @@
 """The project's test command on exactly one commit."""
 
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -186,3 +187,42 @@ def test_what_a_linked_folder_of_the_commit_leads_to_is_left_alone(origin: Origi
     run = reported(origin, tmp_path, "true", junit="linked/junit.xml")
     assert run.sentence.endswith("linked/junit.xml lies outside the checkout)")
     assert (tmp_path / "mine/junit.xml").exists()
+
+
+# --- that what is tested is what the commit's id stands for
+
+
+def falsify(mirror: Path, blob: str, by: str) -> None:
+    """Have the object of this id hold another one's content, as whoever can write to the mirror's objects may do."""
+    for pack in (mirror / "objects/pack").glob("*.pack"):
+        pack.rename(mirror / "moved.pack")
+        with (mirror / "moved.pack").open("rb") as packed:
+            subprocess.run(["git", "unpack-objects", "-q"], cwd=mirror, stdin=packed, check=True)
+        (mirror / "moved.pack").unlink()
+    file, other = (mirror / "objects" / name[:2] / name[2:] for name in (blob, by))
+    file.unlink()
+    file.write_bytes(other.read_bytes())
+
+
+def test_a_commit_whose_files_were_falsified_in_the_mirror_is_not_tested(origin: Origin, tmp_path: Path) -> None:
+    workspace = origin.workspace(*COMMAND)
+    workspace.fetch()
+    red = change(workspace, {"value": "2"})
+    good = git(origin.mirror, "rev-parse", f"{origin.tip()}:value")
+    falsify(origin.mirror, git(origin.mirror, "rev-parse", f"{red}:value"), by=good)
+    with pytest.raises(CouldNotRun, match=rf"does not hold what {red} stands for"):
+        workspace.run_tests(red, log=tmp_path / "log")
+    assert not (tmp_path / "log").exists()
+    assert leftovers(origin) == []
+
+
+def test_tests_can_compare_with_where_the_branch_left_the_default_branch(origin: Origin, tmp_path: Path) -> None:
+    workspace = origin.workspace("git", "diff", "--name-only", "origin/main...HEAD")
+    workspace.fetch()
+    change(workspace, {"a.txt": "a"})
+    mine = change(workspace, {"b.txt": "b"})
+    for number in range(4):
+        origin.commit({"value": str(number)})
+    workspace.fetch()
+    run = workspace.run_tests(mine, log=tmp_path / "log")
+    assert (run.passed, run.log.read_text().split()) == (True, ["a.txt", "b.txt"])

@@ -32,8 +32,9 @@ from pipeline.model import (
     WaitKind,
 )
 from pipeline.projects import Project
+from pipeline.stages import ROLE_STAGE, ROWS
 from tests.support.machine.actors import pause
-from tests.support.machine.repository import Repository
+from tests.support.machine.repository import REPORT, Repository
 
 
 class MadeUpForge:
@@ -104,12 +105,19 @@ class MadeUpAgent:
         assert self.of.witness is not None
         pause(f"agent: {job.role}")
         self.of.witness.at_work(job.work_item, f"the {job.role} works")
-        change = f"{job.work_item}:{job.role}:{job.environment['ORCH_VISIT']}"
-        self.of.unsaved.setdefault(job.work_item, set()).add(change)
+        self.of.unsaved.setdefault(job.work_item, set()).update(self._made(job))
         pause("agent: ends")
         end = AgentEnd.FAILED if self.of.chance.one_in(12) else AgentEnd.FINISHED
         question = "Which one?" if end is AgentEnd.FINISHED and self.of.chance.one_in(15) else ""
         return AgentOutcome(end, "it ended", 0, Usage(), 1.0, question)
+
+    def _made(self, job: AgentJob) -> set[str]:
+        """A change; of who judges one a report, and now and then a change all the same."""
+        visit = job.environment["ORCH_VISIT"]
+        change, report = f"{job.work_item}:{job.role}:{visit}", f"{job.work_item}{REPORT}{job.role}:{visit}"
+        if not ROWS[ROLE_STAGE[job.role]].judges:
+            return {change}
+        return {report, change} if self.of.chance.one_in(4) else {report}
 
 
 class Production:

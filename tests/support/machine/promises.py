@@ -14,11 +14,12 @@ from sqlmodel import Session, col, select
 
 from pipeline.entry import Blocker, needs_place
 from pipeline.model import Choice, Decision, WaitKind, WorkItem
-from pipeline.stages import WORKED, Stage, allowed
+from pipeline.stages import WORKED, Role, Stage, allowed
 from pipeline.store import crashes, dependencies, drains, evidence, items, journal, leases, places, queue, waits
 from pipeline.store.tables import LeaseRow, OutboxRow, PlaceRow, SignalRow, TicketRow, TransitionRow, WaitRow
 from tasks.ownership import Claimed
 from tests.support.machine.actors import CURRENT, Actor
+from tests.support.machine.repository import REPORT
 from tests.support.machine.world import World
 
 
@@ -108,7 +109,7 @@ class Promises:
             return
         [item] = [item for item in self.world.read(items.all_items) if commit in (item.validated, item.landed)]
         own = repository.changes(commit, item.key)
-        judged = {change for change in own if ":tester:" not in change}
+        judged = {change for change in own if REPORT not in change}
         reviewed = [repository.changes(tip, item.key) for tip in repository.reviewed]
         confirmed = {repository.changes(c, item.key) for c in self._confirmed(item)}
         effect = self._open(item, "land", commit)
@@ -207,10 +208,12 @@ class Promises:
 
     def _effects(self, seen: Seen) -> Iterable[tuple[str, bool]]:
         item, repository = seen.item, self.world.repository
+        unseen = {c for c in repository.changes(item.tip or "c0", item.key) if _by_a_judge(c)}
         worked = Counter((a.role, a.visit) for a in seen.agents if a.end is not None and not a.question)
         return (
             (f"landed {item.landed}, validated {item.validated}", item.landed in (None, item.validated)),
             (f"landed {item.landed} untested", item.landed is None or item.landed in repository.green),
+            (f"{unseen} on its branch, made by who was to judge it", not unseen),
             ("landed and not on main", item.landed is None or repository.contains(repository.main, item.landed)),
             (f"deployed {item.deployed}, landed {item.landed}", item.deployed in (None, item.landed)),
             (f"agents worked twice: {worked}", all(number == 1 for number in worked.values())),
@@ -242,6 +245,11 @@ class Promises:
             (f"one word of a person decided twice: {decided}", all(n == 1 for n in decided.values())),
             (f"attempts {over} over the caps", not over),
         )
+
+
+def _by_a_judge(change: str) -> bool:
+    """Whether a change to code was made by an agent that is to judge what others have made."""
+    return change.split(":")[1] in (Role.REVIEWER, Role.TESTER)
 
 
 def _before(session: Session, key: str, now: datetime) -> Before:

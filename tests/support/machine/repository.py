@@ -12,6 +12,9 @@ from pipeline.errors import Unavailable
 from pipeline.model import Conflict, Landed, MovedOn, Pushed, Rebased, TestRun
 from tests.support.machine.actors import pause
 
+REPORT = ":report of the "
+"""In the name of a change to an item's artifacts, which nobody has to review."""
+
 WEAKENS_TESTS = """diff --git a/.github/workflows/ci.yml b/.github/workflows/ci.yml
 --- a/.github/workflows/ci.yml
 +++ b/.github/workflows/ci.yml
@@ -121,6 +124,9 @@ class MadeUpWorkspace:
 
     def head(self, commit: str, artifacts: str) -> str:
         return commit
+
+    def changed_outside(self, artifacts: str, since: str, commit: str) -> tuple[str, ...]:
+        return tuple(sorted(c for c in self.of.trees[since] ^ self.of.trees[commit] if REPORT not in c))
 
     def restore(self, work_item: str, commit: str) -> None:
         self.of.worktrees[work_item] = commit
