@@ -1,12 +1,15 @@
 """Production: the landed commit is deployed once, watched, and rolled back at most once."""
 
 import asyncio
+import contextlib
+import functools
 from datetime import datetime, timedelta
 
 from prefect import task
 from sqlmodel import Session
 
-from pipeline.errors import CouldNotRun, Refused
+from pipeline.clients.git import is_commit
+from pipeline.errors import CouldNotRun
 from pipeline.model import Health, Hook, HookEnd, HookRun, Probed, Stand, WorkItem
 from pipeline.monitoring import Watched, judge
 from pipeline.projects import Project
@@ -184,11 +187,17 @@ async def _somebody_elses(root: Services, project: Project, commit: str, revisio
 
 
 async def _contains(root: Services, project: Project, revision: str, commit: str) -> bool:
-    workspace = root.workspace(project)
+    """Whether `revision` is a commit of the repository that contains `commit`. The forge is asked for unknown ones only.
+
+    Raises `Unavailable` when it would have to tell and is away: that says nothing about the revision.
+    """
+    contains = functools.partial(root.workspace(project).is_ancestor, commit, revision)
+    with contextlib.suppress(CouldNotRun):  # the mirror lacks it
+        return is_commit(revision) and await asyncio.to_thread(contains)
+    await asyncio.to_thread(root.workspace(project).fetch)
     try:
-        await asyncio.to_thread(workspace.fetch)
-        return await asyncio.to_thread(workspace.is_ancestor, commit, revision)
-    except (Refused, CouldNotRun):  # not a commit of this repository
+        return await asyncio.to_thread(contains)
+    except CouldNotRun:  # not a commit of this repository
         return False
 
 
