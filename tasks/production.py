@@ -1,15 +1,12 @@
 """Production: the landed commit is deployed once, watched, and rolled back at most once."""
 
 import asyncio
-import contextlib
-import functools
 from datetime import datetime, timedelta
 
 from prefect import task
 from sqlmodel import Session
 
-from pipeline.clients.git import is_commit
-from pipeline.errors import CouldNotRun
+from pipeline.errors import CouldNotRun, Refused
 from pipeline.model import Health, Hook, HookEnd, HookRun, Probed, Stand, WorkItem
 from pipeline.monitoring import Watched, judge
 from pipeline.projects import Project
@@ -191,14 +188,21 @@ async def _contains(root: Services, project: Project, revision: str, commit: str
 
     Raises `Unavailable` when it would have to tell and is away: that says nothing about the revision.
     """
-    contains = functools.partial(root.workspace(project).is_ancestor, commit, revision)
-    with contextlib.suppress(CouldNotRun):  # the mirror lacks it
-        return is_commit(revision) and await asyncio.to_thread(contains)
-    await asyncio.to_thread(root.workspace(project).fetch)
+    told = await _as_the_mirror_tells(root, project, revision, commit)
+    if told is None:
+        await asyncio.to_thread(root.workspace(project).fetch)
+        told = await _as_the_mirror_tells(root, project, revision, commit)
+    return bool(told)
+
+
+async def _as_the_mirror_tells(root: Services, project: Project, revision: str, commit: str) -> bool | None:
+    """The same without the forge; None when the mirror lacks one of the two."""
     try:
-        return await asyncio.to_thread(contains)
-    except CouldNotRun:  # not a commit of this repository
+        return await asyncio.to_thread(root.workspace(project).is_ancestor, commit, revision)
+    except Refused:  # no full commit id
         return False
+    except CouldNotRun:
+        return None
 
 
 def window_is_over(item: WorkItem, project: Project, now: datetime) -> bool:
