@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.logging import get_run_logger
 
 from flows.deploy_staging import defer
 from flows.run import Run
@@ -17,6 +16,7 @@ from pipeline.stages import ROWS, Stage
 from pipeline.store import freezes, items, journal, waits
 from tasks import landing, production, reverting
 from tasks.landing import Busy, merge_turn
+from tasks.outbox import deliver
 
 
 async def confirm_land_and_deploy(run: Run) -> Run | Outcome:
@@ -25,8 +25,9 @@ async def confirm_land_and_deploy(run: Run) -> Run | Outcome:
         if (kept := await _confirm_and_land(run)) is not None:
             return kept
         run = await run.again()
-    await _tidy_up(run)
+    await production.ratchet(run.item.key, run.lease)
     if not run.project.deploy_hook:
+        await deliver(run.root, run.item.key)  # done comes next, so the pull request is marked before
         return await run.again()
     if run.item.deployed != run.item.landed:
         if (kept := await _deploy(run)) is not None:
@@ -94,15 +95,6 @@ def _revalidate(run: Run, found: str | None) -> Outcome:
     if run.item.visits.get(Stage.DEPLOY.value, 0) > run.root.settings.max_revalidations:
         return Escalate(f"{why} It has been at deploy too often.")
     return RollBack(Stage.DEPLOY_STAGING, None, why, feedback="")
-
-
-async def _tidy_up(run: Run) -> None:
-    """What follows a landing whatever becomes of the deploy."""
-    await production.ratchet(run.item.key, run.lease)
-    try:
-        await landing.mark_pull(run.item.key)
-    except Refused as error:  # the change has landed; what the pull request looks like keeps nobody from done
-        get_run_logger().warning("the pull request could not be marked: %s", error)
 
 
 async def _deploy(run: Run) -> Outcome | None:

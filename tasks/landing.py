@@ -12,7 +12,7 @@ from sqlmodel import Session
 from pipeline.errors import CouldNotRun, Refused
 from pipeline.model import Landed, MovedOn, Protected, WorkItem
 from pipeline.projects import Project
-from pipeline.store import items, journal, queue
+from pipeline.store import items, journal, outbox, queue
 from pipeline.store.leases import Lease
 from tasks.services import Services
 from tasks.steps import STEP, subject
@@ -134,14 +134,8 @@ def _record(session: Session, item: WorkItem, commit: str, lease: Lease, root: S
     effect, _first = journal.start(session, item, LAND, lease, subject=commit, now=now)
     journal.finish(session, effect, f"the default branch is {commit}", now)
     items.update(session, item, lease.token, now, landed=commit)
-
-
-@task(name="mark the pull request", **STEP)
-async def mark_pull(key: str) -> None:
-    """Tell the forge's pull request that its change has landed. Idempotent."""
-    root, item, project = await subject(key)
-    if item.pull_number is not None and item.landed is not None:
-        await root.forge.mark_landed(project, number=item.pull_number, commit=item.landed)
+    if item.pull_number is not None:
+        outbox.landed(session, item.key, item.pull_number, commit, now)
 
 
 @task(name="open the pull request", **STEP)

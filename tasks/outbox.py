@@ -1,4 +1,4 @@
-"""Sending what the outbox holds: events, comments, statuses and messages, each until it went."""
+"""Sending what the outbox holds: events, comments, statuses, messages and landings, each until it went."""
 
 import asyncio
 import logging
@@ -104,6 +104,13 @@ async def _pressed(root: Services, letter: Letter) -> None:
         await root.messenger.take_buttons_off(str(letter.payload["message"]))
 
 
+async def _pull(root: Services, letter: Letter) -> None:
+    project = root.projects.of_work_item(letter.item_key)
+    if project is None:
+        raise Refused(f"{letter.item_key} belongs to no project of the registry.")
+    await root.forge.mark_landed(project, number=int(letter.payload["pull"]), commit=str(letter.payload["commit"]))
+
+
 def _item_and_wait(session: Session, key: str) -> tuple[WorkItem, Wait | None] | None:
     item = items.latest(session, key)
     return (item, waits.open_wait(session, item.id)) if item else None
@@ -180,4 +187,5 @@ _SENDERS = {
     Kind.STATUS: _status,
     Kind.CARD: _card,
     Kind.PRESSED: _pressed,
+    Kind.PULL: _pull,
 }

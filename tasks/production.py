@@ -184,12 +184,25 @@ async def _somebody_elses(root: Services, project: Project, commit: str, revisio
 
 
 async def _contains(root: Services, project: Project, revision: str, commit: str) -> bool:
-    workspace = root.workspace(project)
+    """Whether `revision` is a commit of the repository that contains `commit`. The forge is asked for unknown ones only.
+
+    Raises `Unavailable` when it would have to tell and is away: that says nothing about the revision.
+    """
+    told = await _as_the_mirror_tells(root, project, revision, commit)
+    if told is None:
+        await asyncio.to_thread(root.workspace(project).fetch)
+        told = await _as_the_mirror_tells(root, project, revision, commit)
+    return bool(told)
+
+
+async def _as_the_mirror_tells(root: Services, project: Project, revision: str, commit: str) -> bool | None:
+    """The same without the forge; None when the mirror lacks one of the two."""
     try:
-        await asyncio.to_thread(workspace.fetch)
-        return await asyncio.to_thread(workspace.is_ancestor, commit, revision)
-    except (Refused, CouldNotRun):  # not a commit of this repository
+        return await asyncio.to_thread(root.workspace(project).is_ancestor, commit, revision)
+    except Refused:  # no full commit id
         return False
+    except CouldNotRun:
+        return None
 
 
 def window_is_over(item: WorkItem, project: Project, now: datetime) -> bool:

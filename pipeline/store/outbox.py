@@ -39,6 +39,7 @@ class Kind(StrEnum):
     MESSAGE = "message"
     CARD = "card"
     PRESSED = "pressed"
+    PULL = "pull"
 
 
 ONCE = (Kind.MESSAGE, Kind.CARD)
@@ -126,6 +127,13 @@ def live_card(session: Session, item_key: str, now: datetime) -> bool:
     """Have the item's live message show what is true when the letter is sent."""
     waits = _waits(session, Kind.CARD, item_key)
     return False if waits else put(session, Kind.CARD, item_key, {}, now, pause=CARD_PAUSE)
+
+
+def landed(session: Session, item_key: str, pull: int, commit: str, now: datetime) -> bool:
+    """Have pull request `pull` show that its change has landed as `commit`: once, however long the forge stays away."""
+    return put(
+        session, Kind.PULL, item_key, {"pull": pull, "commit": commit}, now, dedupe=f"pull:{pull}:{item_key}:{commit}"
+    )
 
 
 def _waits(session: Session, kind: Kind, item_key: str) -> bool:

@@ -125,6 +125,30 @@ def test_a_retried_deploy_does_not_put_an_older_commit_over_a_newer_one(product:
     assert product.sandbox.stand("production").revision == newer.landed
 
 
+# --- Gitea is away
+
+
+def test_what_has_landed_is_verified_watched_and_done_while_gitea_is_away(product: Product) -> None:
+    [key] = asked_to_confirm(product, "pens")
+    product.sandbox.break_stand("production", "slow_hook", 1, seconds=50, hook="deploy")
+    confirm(product, key)
+    product.until(lambda: product.sandbox.stand("production").hooks_under_way, what="the deploy under way")
+    product.sandbox.fail_next("gitea", 10_000, status=503)
+    product.sandbox.mend_stand("production")
+    assert done(product, key).deployed == the(product, key).landed
+
+
+def test_people_are_told_that_production_sickens_while_gitea_is_away(product: Product) -> None:
+    [key] = asked_to_confirm(product, "quills")
+    nothing_is_watched(product)
+    confirm(product, key)
+    item = verified(product, key)
+    product.sandbox.fail_next("gitea", 10_000, status=503)
+    product.sandbox.break_stand("production", "unhealthy", revision=item.deployed)
+    assert held(product, key).hold_reason.startswith("Production is degraded")
+    product.until(lambda: said(product, key, "Production is not well"), what="the message")
+
+
 # --- production degrades
 
 

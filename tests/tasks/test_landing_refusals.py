@@ -11,10 +11,12 @@ from deployments.sandbox.running import running_sandbox
 from pipeline.errors import Refused
 from pipeline.model import Landed, MovedOn, Protected, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import journal
+from pipeline.store import journal, leases
 from pipeline.store.leases import Lease
+from pipeline.store.outbox import BACK_OFF, Kind
 from tasks import landing
 from tasks.landing import MergeLock
+from tasks.outbox import deliver
 from tests.support.services import Desk
 
 LOCK = MergeLock("SHOP")
@@ -70,11 +72,27 @@ async def test_exactly_the_validated_commit_lands_once_and_its_pull_request_is_m
     item, lease = await validated(desk, request)
     for _ in range(2):
         assert await landing.land.fn(item.key, lease, LOCK) == Landed(item.validated or "")
-        await landing.mark_pull.fn(item.key)
+        await deliver(desk.root, item.key)
     assert desk.sandbox.repository().main_tips.count(item.validated or "") == 1
     pull = desk.sandbox.repository().pull(item.pull_number or 0)
     assert (pull.merged, pull.merge_commit_sha) == (True, item.validated)
     assert journalled(desk, item) == [False]
+
+
+async def test_a_pull_request_is_marked_when_gitea_is_back_whatever_has_become_of_its_item(
+    desk: Desk, request: pytest.FixtureRequest, way: str
+) -> None:
+    item, lease = await validated(desk, request)
+    await landing.land.fn(item.key, lease, LOCK)
+    desk.store.write(leases.release, item.id, lease.token)
+    desk.move(desk.again(item), Stage.DONE)
+    desk.sandbox.fail_next("gitea", 100, status=503)
+    await deliver(desk.root, item.key)
+    desk.sandbox.clear_faults()
+    desk.clock.forward(BACK_OFF[0])
+    await deliver(desk.root, item.key)
+    assert desk.sandbox.repository().pull(item.pull_number or 0).merged
+    assert [row.sent_at is not None for row in desk.letters if row.kind == Kind.PULL] == [True]
 
 
 async def test_nothing_lands_on_a_default_branch_that_moved_after_the_validation(

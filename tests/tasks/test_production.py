@@ -9,8 +9,9 @@ from sqlmodel import Session
 
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.stand_settings import stand_settings
-from pipeline.errors import CouldNotRun
+from pipeline.errors import CouldNotRun, Unavailable
 from pipeline.model import Baseline, CoverageRun, Health, Hook, HookEnd, WaitKind, WorkItem
+from pipeline.monitoring import Watched
 from pipeline.stages import Stage
 from pipeline.store import journal, stands
 from pipeline.store.leases import Lease
@@ -65,6 +66,20 @@ def deploys(desk: Desk, item: WorkItem) -> list[tuple[str, bool]]:
 
 def fails(desk: Desk, item: WorkItem, why: str = "it did not come up") -> None:
     desk.store.write(production.end_failed, item, why, desk.clock.now)
+
+
+async def overtaken(desk: Desk) -> tuple[WorkItem, Lease, str]:
+    """A landed item, and the later commit that a neighbour has brought to production since."""
+    older = desk.sandbox.repository().main
+    newer = desk.sandbox.commit("main", {"NEWS": f"After {older}."}, "Tell the news", who="ada")
+    item, lease = landed(desk, older)
+    for hook in (Hook.STAGE, Hook.DEPLOY):
+        assert (await ItemStands(desk.root, item, desk.project).run(hook, newer)).end is HookEnd.DONE
+    return item, lease, newer
+
+
+def gitea_is_away(desk: Desk) -> None:
+    desk.sandbox.fail_next("gitea", 100, status=503)
 
 
 # --- an open deploy
@@ -176,14 +191,18 @@ async def test_nothing_is_begun_before_the_change_has_landed(desk: Desk) -> None
 
 
 async def test_an_older_commit_is_not_deployed_over_a_newer_one_that_contains_it(desk: Desk) -> None:
-    older = desk.sandbox.repository().main
-    newer = desk.sandbox.commit("main", {"NEWS": "Two for one."}, "Tell the news", who="ada")
-    item, lease = landed(desk, older)
-    for hook in (Hook.STAGE, Hook.DEPLOY):
-        assert (await ItemStands(desk.root, item, desk.project).run(hook, newer)).end is HookEnd.DONE
+    item, lease, newer = await overtaken(desk)
     later = await production.begin.fn(item.key, lease, LOCK)
     assert later is not None
     assert (later.health, later.revision) == (Health.HEALTHY, newer)
+    assert deploys(desk, item) == []
+
+
+async def test_nothing_is_begun_while_nobody_can_tell_whether_production_runs_a_later_commit(desk: Desk) -> None:
+    item, lease, _newer = await overtaken(desk)
+    gitea_is_away(desk)
+    with pytest.raises(Unavailable):
+        await production.begin.fn(item.key, lease, LOCK)
     assert deploys(desk, item) == []
 
 
@@ -203,6 +222,47 @@ async def test_what_was_not_begun_is_not_carried_out(desk: Desk) -> None:
     with pytest.raises(CouldNotRun, match=f"No deploy of {item.key} has been begun"):
         await production.carry_out.fn(item.key, lease)
     assert item.key not in [one.work_item for one in desk.sandbox.stand("production").deploys]
+
+
+# --- the window
+
+
+async def watched(desk: Desk) -> tuple[WorkItem, str]:
+    """An item in its window, and the later commit that production runs by now."""
+    item, lease, newer = await overtaken(desk)
+    await production.settle.fn(item.key, lease, desk.clock.now)
+    return item, newer
+
+
+async def look(desk: Desk, item: WorkItem) -> Watched:
+    return (await production.watch.fn(item.key, over=False))[0]
+
+
+async def test_a_neighbours_later_commit_is_healthy_for_the_change_that_it_contains(desk: Desk) -> None:
+    item, _newer = await watched(desk)
+    assert await look(desk, item) is Watched.WATCHING
+
+
+async def test_a_gitea_that_is_away_degrades_nothing_it_is_asked_again_whose_commit_serves(desk: Desk) -> None:
+    item, _newer = await watched(desk)
+    gitea_is_away(desk)
+    with pytest.raises(Unavailable):
+        await look(desk, item)
+    desk.sandbox.clear_faults()
+    assert await look(desk, item) is Watched.WATCHING
+
+
+async def test_gitea_is_not_asked_about_a_commit_that_the_mirror_has(desk: Desk) -> None:
+    item, newer = await watched(desk)
+    assert desk.root.workspace(desk.project).fetch() == newer
+    gitea_is_away(desk)
+    assert await look(desk, item) is Watched.WATCHING
+
+
+async def test_what_serves_and_is_no_commit_of_the_repository_does_not_contain_the_change(desk: Desk) -> None:
+    item, lease = landed(desk)
+    await production.settle.fn(item.key, lease, desk.clock.now)
+    assert await look(desk, item) is Watched.DEGRADED
 
 
 # --- the ratchet

@@ -20,7 +20,7 @@ from pipeline.clients.gitea import GiteaClient
 from pipeline.errors import Missing, OrchError, Refused, Unavailable
 from pipeline.model import Landed
 from pipeline.projects import Project
-from tasks.landing import land, mark_pull, open_pull
+from tasks.landing import land, open_pull
 from tasks.retry import transient
 from tests.support.faulty import (
     Fault,
@@ -163,7 +163,7 @@ async def test_tasks_repeat_what_is_unavailable_three_times_and_refusals_never(f
                 await gitea.own_login()
             except OrchError as error:
                 state = await exception_to_failed_state(error)
-    for task in (land, open_pull, mark_pull):
+    for task in (land, open_pull):
         assert (task.retries, task.retry_condition_fn) == (3, transient)
         assert await transient(task, None, state) is (kind is Unavailable)  # type: ignore[arg-type]
 

@@ -213,7 +213,7 @@ def replaced(prefect: MadeUpPrefect, end_process: Callable[..., None], others: M
     runtime = SimpleNamespace(flow_run=_OwnRun())
     names: dict[str, Any] = {
         **{f"tasks.prefect_api.{name}": getattr(prefect, name) for name in CALLS},
-        **{f"{flow}.deliver": _nothing for flow in ("flows.stage", "flows.stop", "flows.intake", "flows.wake")},
+        **{f"flows.{flow}.deliver": _nothing for flow in ("stage", "stop", "intake", "wake", "deploy")},
         **{f"{module}.runtime": runtime for module in ("flows.stage", "flows.intake", "tasks.stopping")},
         **{f"{module}.end_process": end_process for module in ("tasks.ownership", "tasks.stopping", "tasks.healing")},
         **{f"{module}.identity": _whoever_runs for module in ("tasks.ownership", "tasks.stopping")},
