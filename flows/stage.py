@@ -184,8 +184,7 @@ async def _follow(run: Run, outcome: Outcome) -> State[None]:
             return Completed(name="Escalated", message=why)
         case WaitFor(kind, sentence, _):
             claimed = ownership.Claimed(run.item, run.lease)
-            await run.root.store.awrite(leaving.wait_for, run.root, claimed, run.run_id, outcome)
-            if kind in TIMED:
+            if await run.root.store.awrite(leaving.wait_for, run.root, claimed, run.run_id, outcome):
                 await _look_again_in_time(run)
             return Completed(name=f"Waiting for {WAITING[kind]}", message=sentence)
         case Block(why, degraded):
@@ -204,10 +203,6 @@ WAITING: dict[WaitKind, str] = {
     WaitKind.BACK_OFF: "the next try",
     WaitKind.FREEZE: "the thaw",
 }
-
-
-TIMED = (WaitKind.DEPLOY, WaitKind.MONITOR)
-"""Waits whose next look has a time: its run is scheduled at once; the tick makes good one that is lost."""
 
 
 async def _look_again_in_time(run: Run) -> None:

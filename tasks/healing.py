@@ -221,8 +221,12 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
             None if _comes(item, seen, now) else await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
         )
     started = None
-    if await _due(root, item, wait, now) and not _comes(item, seen, now):
-        started = await _enter_due(root, item, wait.since, f"looking again at {wait.kind}", seen, guard)
+    if await _due(root, item, wait, now):
+        comes = _comes(item, seen, now)
+        if comes and wait.kind.timed and not seen.crowded:
+            return None  # put off, its look would not be due when the run that was scheduled for it comes
+        if not comes:
+            started = await _enter_due(root, item, wait.since, f"looking again at {wait.kind}", seen, guard)
     if started is None and wait.look_again_at is not None and wait.look_again_at <= now:
         # the others whose time has come are not to wait behind this one for ever
         await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)

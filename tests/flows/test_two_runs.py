@@ -1,14 +1,15 @@
 """Two runs of one stage: a wake-up that comes twice takes nothing from a run that waits, and starts no second chain."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from pipeline.model import Choice, Wait
+from pipeline.model import Choice, Stand, Wait
 from pipeline.stages import Stage
-from pipeline.store import waits
+from pipeline.store import stands, waits
 from tests.support.machine.actors import Actor
 from tests.support.machine.promises import Promises
 from tests.support.machine.runs import MadeUpRun
@@ -19,7 +20,7 @@ KEY = "SHOP-1"
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path, 1) as world:
+    with World(tmp_path, 1, monitor_window_s=600, monitor_interval_s=60) as world:
         world.chance.calm = True
         promises = Promises(world)
         yield world
@@ -116,3 +117,38 @@ def test_an_orphan_that_is_resumed_ends_and_the_question_stays_where_it_is(world
     assert again.key != asked.key
     assert wait(world).key == again.key
     assert world.prefect.runs[asked.flow_run_id or ""].state is StateType.COMPLETED
+
+
+@pytest.fixture
+def watched(world: World, asked: Wait) -> Wait:
+    """The deploy was confirmed, and production has been looked at for the first time."""
+    waiting = world.prefect.runs[asked.flow_run_id or ""]
+    waiting.forms[asked.key] = {"decision": "confirm"}
+    world.resume(waiting)
+    all_go(world)
+    return wait(world)
+
+
+def looks(world: World) -> int:
+    item = world.item(KEY)
+    since = (item.monitor_until or world.root.now()) - timedelta(seconds=600)
+    return len(world.read(stands.probes, item.id, Stand.PRODUCTION, str(item.deployed), since=since))
+
+
+def test_a_run_that_comes_before_the_next_look_is_due_neither_looks_nor_schedules_another(
+    world: World, watched: Wait
+) -> None:
+    comes(world, Stage.DEPLOY)
+    comes(world, Stage.DEPLOY)
+    all_go(world)
+    assert (looks(world), wait(world).look_again_at) == (1, watched.look_again_at)
+    assert [run.due for run in world.prefect.runs.values() if run.state is StateType.SCHEDULED] == [
+        watched.look_again_at
+    ]
+
+
+def test_a_tick_does_not_put_off_a_look_whose_run_is_on_its_way(world: World, watched: Wait) -> None:
+    world.pass_time(61)
+    goes(world, world.tick())
+    all_go(world)
+    assert looks(world) == 2
