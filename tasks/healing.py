@@ -13,7 +13,7 @@ from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
 from pipeline.model import Answer, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import counters, crashes, due, freezes, inbox, leases, queue, reactions, waits
+from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
 from pipeline.store.due import Standing
 from tasks import cancels, entrance, gates, people, prefect_api, reviews
 from tasks.cancels import Cancels
@@ -217,9 +217,9 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
     if wait is None:
         if item.failures == 0 and now - item.entered_at < root.settings.grace_of(item.stage):
             return None
-        return (
-            None if _comes(item, seen, now) else await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
-        )
+        if _comes(item, seen, now) or await root.store.aread(outbox.enters, item.key, item.stage, now):
+            return None
+        return await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
     started = None
     if await _due(root, item, wait, now):
         comes = _comes(item, seen, now)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from pipeline.model import Choice, Stand, Wait
+from pipeline.model import Choice, Stand, Wait, WaitKind
+from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import stands, waits
+from pipeline.store import outbox, stands, waits
 from tests.support.machine.actors import Actor
 from tests.support.machine.promises import Promises
 from tests.support.machine.runs import MadeUpRun
@@ -152,3 +153,27 @@ def test_a_tick_does_not_put_off_a_look_whose_run_is_on_its_way(world: World, wa
     goes(world, world.tick())
     all_go(world)
     assert looks(world) == 2
+
+
+def test_what_ci_says_is_followed_by_one_run_of_the_stage(world: World) -> None:
+    world.begin_at(KEY, Stage.DEVELOPMENT)
+    world.write(waits.begin, world.item(KEY), WaitKind.CI, key="ci", sentence="CI", now=world.root.now())
+    world.pass_time(3600)
+    world.hear(KEY, Signal.CI_FINISHED)
+    world.post(times=1)
+    all_go(world)
+    goes(world, world.tick())
+    world.pass_time(1)
+    world.post(times=1)
+    assert [run.flow for run in world.prefect.runs.values()] == ["wake", "development"]
+
+
+def test_a_stage_whose_announcement_led_to_nothing_is_started_by_the_tick(world: World) -> None:
+    world.begin_at(KEY, Stage.DEVELOPMENT)
+    world.pass_time(3600)
+    world.write(outbox.enter, KEY, Stage.DEVELOPMENT, world.root.now())
+    world.pass_time(1)
+    world.post(times=0)
+    world.pass_time(30)
+    goes(world, world.tick())
+    assert [run.flow for run in world.prefect.runs.values()] == ["development"]
