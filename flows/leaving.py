@@ -58,8 +58,11 @@ def announce(session: Session, run: Run, moved: WorkItem) -> None:
 
 def wait_for(
     session: Session, root: Services, claimed: ownership.Claimed, run_id: str, wait: WaitFor, at_least_s: float = 0
-) -> None:
-    """Write the machine's wait; news that came while we looked wakes the item again at once."""
+) -> bool:
+    """Write the machine's wait; news that came while we looked wakes the item again at once.
+
+    Whether the next look is to be scheduled: one that has a time, unless a run that came before that was too early.
+    """
     settings, now = root.settings, root.now()
     item = items.update(session, claimed.item, claimed.lease.token, now)
     if item.version != claimed.item.version:
@@ -71,6 +74,7 @@ def wait_for(
         WaitKind.MONITOR: root.project(item.project).monitor_interval_s,
     }
     pause_s = max(look_again.get(wait.kind, settings.ci_look_again_s), at_least_s)
+    early = waits.early(session, item.id, wait.kind, wait.commit, now) if wait.kind.timed else None
     patience = {WaitKind.FREEZE: settings.person_deadline_s}
     waits.begin(
         session,
@@ -82,11 +86,12 @@ def wait_for(
         commit=wait.commit,
         flow_run_id=run_id,
         deadline=now + timedelta(seconds=patience.get(wait.kind, settings.ci_deadline_s)),
-        look_again_at=now + timedelta(seconds=pause_s),
+        look_again_at=early.look_again_at if early else now + timedelta(seconds=pause_s),
     )
     outbox.status(session, item.key, now)
     if waits.has_news(session, item):
         outbox.wake(session, item.key, now)
+    return wait.kind.timed and early is None
 
 
 def hold(

@@ -41,10 +41,10 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     """Run one stage of one item as far as it can go, and say in the final state how far that was."""
     root = await services()
     run_id = str(runtime.flow_run.id)
-    await _hear_form(root, work_item, run_id)
+    gone = await _hear_form(root, work_item, run_id)
     await healing.drain(root, work_item)  # what was said while another stage's run owned the item
     await entrance.refresh(root, work_item)
-    claimed = await _claim(root, work_item, stage, run_id)
+    claimed = await _claim(root, work_item, stage, run_id, gone)
     if isinstance(claimed, ownership.NotNow):
         get_run_logger().info(claimed.sentence)
         return Completed(name=claimed.name, message=claimed.sentence)
@@ -68,16 +68,25 @@ async def _give_back(root: Services, claimed: ownership.Claimed, *, in_order: bo
     await deliver(root, claimed.item.key)
 
 
-async def _hear_form(root: Services, work_item: str, run_id: str) -> None:
-    """In a resumed run: take what the person wrote before anything can keep the run out, or close what it answers."""
+async def _hear_form(root: Services, work_item: str, run_id: str) -> str | None:
+    """Take what a person wrote into this run's form, or into that of a run which is gone; the id of the one that is gone.
+
+    Before anything can keep this run out, or close the wait that is answered by it.
+    """
     found = await root.store.aread(due.standing, work_item)
-    if found is not None and found.wait is not None and found.wait.kind.human and found.wait.flow_run_id == run_id:
+    if found is None or found.wait is None or not found.wait.kind.human:
+        return None
+    gone = None if found.wait.flow_run_id == run_id else await people.gone_run(root, found)
+    if found.wait.flow_run_id in (run_id, gone):
         await people.hear_form(root, found.item, found.wait)
+    return gone
 
 
-async def _claim(root: Services, key: str, stage: Stage, run_id: str) -> ownership.Claimed | ownership.NotNow:
+async def _claim(
+    root: Services, key: str, stage: Stage, run_id: str, gone: str | None
+) -> ownership.Claimed | ownership.NotNow:
     for _ in range(OWN_PREDECESSOR_S * 2):
-        claimed = await asyncio.to_thread(ownership.claim, root, key, stage, run_id)
+        claimed = await asyncio.to_thread(ownership.claim, root, key, stage, run_id, gone=gone)
         if isinstance(claimed, ownership.Claimed) or claimed.owner != run_id:
             return claimed
         await asyncio.sleep(0.5)
@@ -175,8 +184,7 @@ async def _follow(run: Run, outcome: Outcome) -> State[None]:
             return Completed(name="Escalated", message=why)
         case WaitFor(kind, sentence, _):
             claimed = ownership.Claimed(run.item, run.lease)
-            await run.root.store.awrite(leaving.wait_for, run.root, claimed, run.run_id, outcome)
-            if kind in TIMED:
+            if await run.root.store.awrite(leaving.wait_for, run.root, claimed, run.run_id, outcome):
                 await _look_again_in_time(run)
             return Completed(name=f"Waiting for {WAITING[kind]}", message=sentence)
         case Block(why, degraded):
@@ -195,10 +203,6 @@ WAITING: dict[WaitKind, str] = {
     WaitKind.BACK_OFF: "the next try",
     WaitKind.FREEZE: "the thaw",
 }
-
-
-TIMED = (WaitKind.DEPLOY, WaitKind.MONITOR)
-"""Waits whose next look has a time: its run is scheduled at once; the tick makes good one that is lost."""
 
 
 async def _look_again_in_time(run: Run) -> None:

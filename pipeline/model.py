@@ -43,6 +43,11 @@ class WaitKind(StrEnum):
             *(WaitKind.APPROVAL, WaitKind.CONFIRMATION, WaitKind.ANSWER, WaitKind.INTEGRITY, WaitKind.BUDGET),
         )
 
+    @property
+    def timed(self) -> bool:
+        """Whether the next look has a time, for which its run is scheduled at once; the tick makes good one that is lost."""
+        return self in (WaitKind.DEPLOY, WaitKind.MONITOR)
+
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:

@@ -13,7 +13,7 @@ from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
 from pipeline.model import Answer, Wait, WaitKind, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import counters, crashes, due, freezes, inbox, leases, queue, reactions, waits
+from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
 from pipeline.store.due import Standing
 from tasks import cancels, entrance, gates, people, prefect_api, reviews
 from tasks.cancels import Cancels
@@ -98,7 +98,7 @@ async def heal_one(root: Services, found: Standing, seen: Observed, guard: Guard
         return None
     kept = await _kept(root, item)
     if owner is not None:
-        return await _bury(root, item, owner, seen, guard, kept)
+        return await _bury(root, item, owner, wait, seen, guard, kept)
     if kept is not None:
         return None
     if wait is not None and wait.kind.human:
@@ -124,7 +124,13 @@ async def _kept(root: Services, item: WorkItem) -> str | None:
 
 
 async def _bury(
-    root: Services, item: WorkItem, owner: leases.Owner, seen: Observed, guard: Guard, kept: str | None
+    root: Services,
+    item: WorkItem,
+    owner: leases.Owner,
+    wait: Wait | None,
+    seen: Observed,
+    guard: Guard,
+    kept: str | None,
 ) -> str | None:
     """The owner is dead, stuck or has overstayed: end it, tell Prefect, free the item, and go on after its pause.
 
@@ -137,7 +143,7 @@ async def _bury(
         await root.store.awrite(_hold_of_owner, item, owner, root)
         return CANCELLED
     end_process(root, owner.process)
-    if run is not None and run.state_type in (StateType.RUNNING, StateType.PENDING):
+    if run is not None and run.state_type in prefect_api.AT_WORK:
         await prefect_api.crashed(owner.flow_run_id, "Its process is gone.")
     freed = await root.store.awrite(crashes.reclaim, owner, root.went_with_its_host, root.now(), root.texts)
     if freed is None:
@@ -147,7 +153,11 @@ async def _bury(
         return f"its run died; {kept}"
     if item.not_before is not None and root.now() < item.not_before:
         return f"its run died; not before {item.not_before:%H:%M:%S}"
-    return await _enter(root, item, "its run had died", guard)
+    if wait is None or not wait.kind.human:
+        return await _enter(root, item, "its run had died", guard)
+    if wait.flow_run_id == owner.flow_run_id and (run is None or run.state_type in prefect_api.AT_WORK):
+        return await _anew(root, item, wait, "its run had died", guard)
+    return await _people(root, item, wait, seen, guard)
 
 
 def _hold_of_owner(session: Session, item: WorkItem, owner: leases.Owner, root: Services) -> None:
@@ -158,7 +168,7 @@ def _hold_of_owner(session: Session, item: WorkItem, owner: leases.Owner, root: 
 async def _people(root: Services, item: WorkItem, wait: Wait, seen: Observed, guard: Guard) -> str | None:
     """A run that waits for a person: resumed when the decision is there, replaced when it cannot go on."""
     run = seen.named.get(wait.flow_run_id or "")
-    if run is None or run.state_type in (StateType.COMPLETED, StateType.CRASHED, StateType.FAILED):
+    if run is None or run.state_type in prefect_api.OVER:
         return await _anew(root, item, wait, "its waiting run is gone", guard)
     if cancels.cancelled(run):
         await root.store.awrite(cancels.hold, item, str(run.id), root)
@@ -207,12 +217,16 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
     if wait is None:
         if item.failures == 0 and now - item.entered_at < root.settings.grace_of(item.stage):
             return None
-        return (
-            None if _comes(item, seen, now) else await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
-        )
+        if _comes(item, seen, now) or await root.store.aread(outbox.enters, item.key, item.stage, now):
+            return None
+        return await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
     started = None
-    if await _due(root, item, wait, now) and not _comes(item, seen, now):
-        started = await _enter_due(root, item, wait.since, f"looking again at {wait.kind}", seen, guard)
+    if await _due(root, item, wait, now):
+        comes = _comes(item, seen, now)
+        if comes and wait.kind.timed and not seen.crowded:
+            return None  # put off, its look would not be due when the run that was scheduled for it comes
+        if not comes:
+            started = await _enter_due(root, item, wait.since, f"looking again at {wait.kind}", seen, guard)
     if started is None and wait.look_again_at is not None and wait.look_again_at <= now:
         # the others whose time has come are not to wait behind this one for ever
         await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)
@@ -263,7 +277,7 @@ def _on_its_way(run: FlowRun, now: datetime) -> bool:
     if run.state_type is StateType.SCHEDULED:
         return True
     since = run.state.timestamp if run.state else now
-    return run.state_type in (StateType.PENDING, StateType.RUNNING) and now - since < PENDING_GRACE
+    return run.state_type in prefect_api.AT_WORK and now - since < PENDING_GRACE
 
 
 async def _anew(

@@ -50,15 +50,25 @@ class Claimed:
     lease: Lease
 
 
-def claim(root: Services, key: str, stage: Stage, run_id: str) -> Claimed | NotNow:
-    """Take the item for this stage, or say why not. Blocks on the database: call it from a thread."""
-    return root.store.write(
-        _claim, root, key, stage, run_id=run_id, token=secrets.token_hex(8), process=identity(os.getpid())
-    )
+def claim(root: Services, key: str, stage: Stage, run_id: str, *, gone: str | None = None) -> Claimed | NotNow:
+    """Take the item for this stage, or say why not. Blocks on the database: call it from a thread.
+
+    `gone` is a run that is known never to go on: that the item waits for a person in it keeps nobody out.
+    """
+    token, process = secrets.token_hex(8), identity(os.getpid())
+    return root.store.write(_claim, root, key, stage, run_id=run_id, gone=gone, token=token, process=process)
 
 
 def _claim(
-    session: Session, root: Services, key: str, stage: Stage, *, run_id: str, token: str, process: ProcessIdentity
+    session: Session,
+    root: Services,
+    key: str,
+    stage: Stage,
+    *,
+    run_id: str,
+    gone: str | None,
+    token: str,
+    process: ProcessIdentity,
 ) -> Claimed | NotNow:
     now = root.now()
     item = items.latest(session, key)
@@ -72,6 +82,8 @@ def _claim(
         return NotNow("Draining", draining)
     if (broken := crashes.broken(session, item.project)) is not None:
         return NotNow("Frozen", f"{broken.sentence}; `orch thaw {item.project}` lets it go on.")
+    if (waiting := _waits_elsewhere(session, item, run_id, gone)) is not None:
+        return NotNow("Waits in another run", f"{key} waits for a person in run {waiting}, which goes on with it.")
     alive = root.alive if root.settings.transition_lease_enabled else _nobody_lives
     lease = leases.claim(
         session, item.id, flow_run_id=run_id, stage=stage, token=token, process=process, now=now,
@@ -93,6 +105,14 @@ def _claim(
         return _keep_out(session, root, item, kept, run_id)
     _let_in(session, item, now)
     return _enter(session, item, lease, now, root.settings.crash_backoff_s, root.texts)
+
+
+def _waits_elsewhere(session: Session, item: WorkItem, run_id: str, gone: str | None) -> str | None:
+    """The other run in which the item waits for a person: a second one would only take the question from it."""
+    wait = waits.open_wait(session, item.id)
+    if wait is None or not wait.kind.human or wait.flow_run_id in (run_id, gone):
+        return None
+    return wait.flow_run_id
 
 
 def _nobody_lives(_process: ProcessIdentity) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
+import httpx
 from prefect.input import RunInput
 from prefect.input.run_input import keyset_from_paused_state
 from prefect.states import Suspended
@@ -17,8 +18,9 @@ from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
 from pipeline.outcomes import Ask
 from pipeline.settings import Settings
 from pipeline.stages import ROWS
-from pipeline.store import items, outbox, reactions, waits
-from tasks import buttons, links
+from pipeline.store import items, leases, outbox, reactions, waits
+from pipeline.store.due import Standing
+from tasks import buttons, links, prefect_api
 from tasks.ownership import Claimed
 from tasks.services import Services
 
@@ -175,6 +177,29 @@ def already_decided(session: Session, item: WorkItem, wait: Wait) -> bool:
         and (wait.kind is not WaitKind.ANSWER or decision.at >= wait.since)
         for decision in waits.decisions(session, item.id)
     )
+
+
+async def gone_run(root: Services, found: Standing) -> str | None:
+    """The run in which the item waits for a person, when it will never go on; None when it may, or nobody can tell.
+
+    That is one that has ended, and one that Prefect believes to be at work although its process is dead. What a person
+    has cancelled is the tick's to see: the item is held then.
+    """
+    run_id = found.wait.flow_run_id if found.wait is not None else None
+    if run_id is None:
+        return None
+    try:
+        run = (await prefect_api.states_of([run_id])).get(run_id)
+    except httpx.HTTPError:
+        return None
+    if run is None or run.state_type in prefect_api.OVER:
+        return run_id
+    return run_id if run.state_type in prefect_api.AT_WORK and _has_died(root, found.owner, run_id) else None
+
+
+def _has_died(root: Services, owner: leases.Owner | None, run_id: str) -> bool:
+    """Whether the run still owns the item and its process is dead."""
+    return owner is not None and owner.flow_run_id == run_id and not leases.lives(owner, root.now(), root.alive)
 
 
 async def hear_form(root: Services, item: WorkItem, wait: Wait) -> None:

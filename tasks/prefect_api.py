@@ -43,7 +43,13 @@ CROWD = 5
 GIVEN_UP = "Given up by Orch"
 """The name of the state into which Orch puts what it cancels itself: what is just *Cancelled* somebody else has."""
 
-BEGUN = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+AT_WORK = [StateType.PENDING, StateType.RUNNING]
+"""States of a run that Prefect believes to have a process."""
+
+OVER = [StateType.COMPLETED, StateType.CRASHED, StateType.FAILED]
+"""States of a run that has ended, not by a person's hand."""
+
+BEGUN = [StateType.SCHEDULED, *AT_WORK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ async def begun_stage_runs() -> tuple[list[FlowRun], bool]:
 async def runs_at_work(tag: str) -> list[FlowRun]:
     """Runs with this tag that are pending or running: not more than a page, for the pools let only a few run at once."""
     async with get_client() as client:
-        return await _page(client, [StateType.PENDING, StateType.RUNNING], offset=0, tag=tag)
+        return await _page(client, AT_WORK, offset=0, tag=tag)
 
 
 async def suspended_stage_runs(page: int) -> list[FlowRun]:

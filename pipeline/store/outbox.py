@@ -26,6 +26,12 @@ SETTLE = timedelta(seconds=0.7)
 CARD_PAUSE = timedelta(seconds=1)
 """How long news for an item's live message are collected: Telegram takes about one call a second for a chat."""
 
+ANNOUNCED = timedelta(seconds=60)
+"""How long the announcement of a stage that still waits to be sent is believed to start it."""
+
+ARRIVES = timedelta(seconds=5)
+"""How long it may take from the announcement of a stage that was sent to its run."""
+
 BACK_OFF = (2, 10, 30, 120, 600)
 """Seconds until a row that could not be sent is tried again, by the number of tries; the last repeats."""
 
@@ -115,6 +121,20 @@ def wake(session: Session, item_key: str, now: datetime) -> bool:
 def enter(session: Session, item_key: str, stage: Stage, now: datetime) -> bool:
     """Announce that the item stands at `stage`, which starts that stage's flow."""
     return event(session, signals.STAGE_ENTERED, item_key, now, stage=stage)
+
+
+def enters(session: Session, item_key: str, stage: Stage, now: datetime) -> bool:
+    """Whether an announcement is about to start this stage, so that nobody else has to."""
+    query = select(OutboxRow).where(
+        OutboxRow.kind == Kind.EVENT,
+        OutboxRow.item_key == item_key,
+        col(OutboxRow.created_at) > now - ANNOUNCED,
+        or_(col(OutboxRow.sent_at).is_(None), col(OutboxRow.sent_at) > now - ARRIVES),
+    )
+    return any(
+        (row.payload["event"], row.payload["stage"]) == (signals.STAGE_ENTERED, stage)
+        for row in session.exec(query).all()
+    )
 
 
 def status(session: Session, item_key: str, now: datetime) -> bool:

@@ -84,6 +84,14 @@ def begin(
     return of_row(row)
 
 
+def early(session: Session, item_id: int, kind: WaitKind, commit: str | None, now: datetime) -> Wait | None:
+    """The item's open wait for exactly this, while its next look is not due yet."""
+    wait = open_wait(session, item_id)
+    if wait is None or (wait.kind, wait.commit) != (kind, commit) or wait.look_again_at is None:
+        return None
+    return wait if now < wait.look_again_at else None
+
+
 def close(session: Session, item_id: int, because: str, now: datetime) -> None:
     """Close the item's open wait, if any. Idempotent."""
     row = _open(session, item_id)

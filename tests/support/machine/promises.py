@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from prefect.client.schemas.objects import StateType
 from sqlmodel import Session, col, select
 
 from pipeline.entry import Blocker, needs_place
-from pipeline.model import Choice, Decision, WaitKind, WorkItem
+from pipeline.model import Choice, Decision, Wait, WaitKind, WorkItem
 from pipeline.stages import WORKED, Role, Stage, allowed
 from pipeline.store import crashes, dependencies, drains, evidence, items, journal, leases, places, queue, waits
 from pipeline.store.tables import LeaseRow, OutboxRow, PlaceRow, SignalRow, TicketRow, TransitionRow, WaitRow
@@ -30,6 +31,7 @@ class Before:
     item: WorkItem
     owner: leases.Owner | None
     blockers: tuple[Blocker, ...]
+    wait: Wait | None
     under_way: bool
     kept_out: str | None
 
@@ -86,7 +88,15 @@ class Promises:
             ("it has no place", placed or not slots or before.under_way or not needs_place(stage)),
             (f"{taken} places taken", not slots or taken <= slots),
             (f"{before.kept_out}", before.kept_out is None),
+            ("waits for a person in another run", not self._waits_elsewhere(before.wait)),
         )
+
+    def _waits_elsewhere(self, wait: Wait | None) -> bool:
+        """Whether a person is asked in another run, which is suspended with its form."""
+        if wait is None or not wait.kind.human or wait.flow_run_id in (None, self._actor().run_id):
+            return False
+        run = self.world.prefect.runs[str(wait.flow_run_id)]
+        return run.state is StateType.PAUSED and run.resumable
 
     def _gone(self, owner: leases.Owner) -> bool:
         actor = self.world.living.get(owner.process.pgid)
@@ -260,6 +270,7 @@ def _before(session: Session, key: str, now: datetime) -> Before:
         item,
         leases.owner(session, item.id),
         dependencies.unfinished(session, key, ("db",)),
+        waits.open_wait(session, item.id),
         item.landed is not None or any(effect.open for effect in journal.of_item(session, item.id)),
         drains.in_the_way(session, key, now) or (frozen.sentence if frozen else None),
     )
