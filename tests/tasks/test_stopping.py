@@ -177,6 +177,26 @@ async def test_a_forge_that_is_away_leaves_the_item_for_the_next_try(desk: Desk)
     assert item.branch not in desk.sandbox.repository().branches
 
 
+async def test_a_proxy_that_turns_git_away_leaves_the_item_for_the_next_try(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    pushed(desk, item)
+    lease = await taken(desk, item)
+    desk.sandbox.fail_next("gitea", 1000, status=404, match="info/refs")
+    with pytest.raises(Unavailable, match="git was turned away"):
+        await leftovers.clean_up.fn(item.key, lease)
+    desk.sandbox.clear_faults()
+    assert await leftovers.clean_up.fn(item.key, lease) == []
+
+
+async def test_a_repository_that_is_gone_for_good_keeps_no_item_from_being_stopped(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    lease = await taken(desk, item)
+    desk.sandbox.fail_next("gitea", 1000, status=404, match="info/refs")
+    desk.sandbox.fail_next("gitea", 1000, status=404, match="/api/v1/repos/acme/shop")
+    [left] = await leftovers.clean_up.fn(item.key, lease)
+    assert "Gitea refused GET repos/acme/shop: 404" in left
+
+
 async def test_a_branch_that_is_no_task_branch_is_never_removed(desk: Desk) -> None:
     item = asked_to_stop(desk)
     item = desk.store.write(items.update, item, None, desk.clock.now, branch="main")
