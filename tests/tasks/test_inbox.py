@@ -13,7 +13,7 @@ from deployments.sandbox.client import SandboxClient
 from pipeline.errors import Unavailable
 from pipeline.inbound.plane import parse_plane
 from pipeline.model import Hold, WaitKind
-from pipeline.signals import WAIT_ANSWERED
+from pipeline.signals import WAIT_ANSWERED, Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox, outbox, reactions, sightings, waits
 from tasks.inbox import Own, Received, identify, receive
@@ -229,6 +229,17 @@ def test_a_done_item_stays_done_when_its_card_is_dragged_there_again(desk: Desk)
 def test_a_card_that_orch_does_not_work_on_may_be_put_anywhere(desk: Desk) -> None:
     assert plane_says(desk, plane_moved(desk, desk.card(), "Done")).note == "state Done asks for nothing"
     assert (desk.signals, desk.letters) == ([], [])
+
+
+@pytest.mark.parametrize("last_word", ["Stop", "Backlog"])
+def test_a_start_that_plane_retries_does_not_overrule_what_was_said_after_it(desk: Desk, last_word: str) -> None:
+    card, asked = desk.card(), desk.clock.now - HALF_AN_HOUR
+    retried = plane_moved(desk, card, "To Analyse", updated_at=asked)
+    plane_says(desk, plane_moved(desk, card, last_word, updated_at=asked + timedelta(minutes=1)))
+    assert plane_says(desk, retried).note == "its card was moved on since"
+    assert Signal.START_REQUESTED not in [row.signal for row in desk.signals]
+    again = plane_moved(desk, card, "To Analyse", updated_at=asked + timedelta(minutes=2))
+    assert plane_says(desk, again).note.endswith("start_requested")
 
 
 def test_to_analyse_at_a_later_stage_changes_nothing_and_says_so(desk: Desk) -> None:
