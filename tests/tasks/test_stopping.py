@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from deployments.sandbox.client import SandboxClient
 from flows import stop as stop_flow
@@ -380,7 +381,11 @@ async def test_a_stop_that_cannot_be_started_does_not_keep_the_others_from_it(
         if parameters["work_item"] == first.key:
             raise RuntimeError(f"Prefect has no {flow}")
 
+    async def begun_runs_of(_flow: str) -> tuple[list[FlowRun], bool]:
+        return [], False
+
     monkeypatch.setattr(prefect_api, "start", start)
+    monkeypatch.setattr(prefect_api, "begun_runs_of", begun_runs_of)
     did = await stop_due(desk.root)
     assert "Prefect has no stop" in did[0]
     assert did[1] == f"{second.key}: stop started"
