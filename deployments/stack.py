@@ -188,7 +188,9 @@ def _talking_to(peer: Peer) -> Iterator[None]:
         try:
             yield
         except httpx.TransportError as error:
-            raise CouldNotRun(f"The Prefect server at {peer.url} has stopped answering: {error!r}. See its log.") from error
+            raise CouldNotRun(
+                f"The Prefect server at {peer.url} has stopped answering: {error!r}. See its log."
+            ) from error
         except PrefectHTTPStatusError as error:
             call = f"{error.request.method} {error.request.url.path}"
             raise CouldNotRun(

@@ -6,15 +6,15 @@ from prefect.states import Completed
 from sqlmodel import Session
 
 from pipeline.branches import branch_name
-from pipeline.errors import Refused, StaleWrite
+from pipeline.errors import Missing, Refused, StaleWrite
 from pipeline.messages import as_comment
 from pipeline.model import Answer, GateResult, TrackerItem, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import ENTRY_GATE, TABLE
-from pipeline.store import evidence, inbox, items, outbox
+from pipeline.store import evidence, inbox, items, outbox, reactions
 from pipeline.store.inbox import StoredSignal
-from tasks import gates, healing, tracker
+from tasks import gates, healing, refusals, tracker
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
@@ -40,9 +40,13 @@ async def _intake(root: Services, key: str) -> State[None]:
         return Completed(name="Started before", message=" ".join(followed) or f"{key} is a work item already.")
     try:
         card = await tracker.read_card(project.key, key)
-    except Refused as error:
-        await root.store.awrite(_consume, key, f"refused: {error}", root)
+    except Missing as error:
+        await root.store.awrite(_gone, root, key, str(error))
         return Completed(name="No such card", message=str(error))
+    except Refused as error:  # a token was rotated, Orch is no member: the start waits until that is mended
+        await root.store.awrite(refusals.refused, root, project, refusals.START, str(error))
+        return Completed(name="Plane refuses", message=str(error))
+    await root.store.awrite(refusals.worked, project, refusals.START)
     candidate = _candidate(root, project, key, card)
     result = await gates.answer(root, candidate, project, ENTRY_GATE, None, description=card.description)
     try:
@@ -119,6 +123,15 @@ def _refuse(session: Session, root: Services, candidate: WorkItem, card: Tracker
     payload = {"html": html, "external_id": once, "tracker_id": candidate.tracker_id}
     if outbox.put(session, outbox.Kind.COMMENT, key, payload, now, dedupe=f"comment:{once}"):
         outbox.put(session, outbox.Kind.STATUS, key, {"refused": candidate.tracker_id}, now, dedupe=f"status:{once}")
+
+
+def _gone(session: Session, root: Services, key: str, why: str) -> None:
+    """Nothing can come of the start of a card that is gone; who asked for it is told, once each time."""
+    asked = _starts(session, key)
+    _consume(session, key, f"refused: {why}", root)
+    if asked:
+        html = root.texts("start_gone", key=key, why=why)
+        reactions.say(session, key, html, f"start-gone:{asked[-1].id}", root.now())
 
 
 def _asked_for(session: Session, key: str) -> list[StoredSignal]:

@@ -27,6 +27,7 @@ from tasks.reclaiming import free_leaked_locks
 from tasks.republishing import publish_again
 from tasks.services import Services, services
 from tasks.set_asides import tell_what_is_set_aside
+from tasks.starting import without_a_run
 from tasks.subscriptions import see_to_webhooks
 
 DEADLINE_S = 45
@@ -113,16 +114,21 @@ async def _locks(root: Services) -> list[str]:
 
 
 async def _starts(root: Services) -> list[str]:
-    """Starts whose event was announced in vain get their intake run without one."""
-    ages = root.settings.republish_s
-    keys = {
-        stored.item_key
-        for stored in await root.store.aread(inbox.unconsumed)
-        if stored.signal is Signal.START_REQUESTED and inbox.overdue(stored, ages, root.now())
-    }
-    for key in sorted(keys):
+    """Starts whose event was announced in vain get their intake run without one, after ever longer pauses."""
+    waiting: dict[str, list[int]] = {}
+    for stored in await root.store.aread(inbox.unconsumed):
+        if stored.signal is Signal.START_REQUESTED and inbox.tried_again(stored, root.settings.republish_s, root.now()):
+            waiting.setdefault(stored.item_key, []).append(stored.id)
+    keys = await without_a_run(root, "intake", sorted(waiting))
+    for key in keys:
         await prefect_api.start("intake", {"work_item": key})
-    return [f"{key}: intake started" for key in sorted(keys)]
+        await root.store.awrite(_tried_now, waiting[key], root.now())
+    return [f"{key}: intake started" for key in keys]
+
+
+def _tried_now(session: Session, signals: list[int], now: datetime) -> None:
+    for number in signals:
+        inbox.published(session, number, now)
 
 
 async def _queues(root: Services) -> list[str]:

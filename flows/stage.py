@@ -20,7 +20,7 @@ from prefect.states import Completed
 from flows import leaving
 from flows.run import Run
 from pipeline import outcomes
-from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, StaleWrite, Unavailable
+from pipeline.errors import CouldNotRun, LeaseLost, Refused, SettingsError, StaleWrite, TurnedAway, Unavailable
 from pipeline.model import Answer, Hold, WaitKind, WorkItem
 from pipeline.outcomes import Advance, Answered, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import Stage
@@ -28,6 +28,7 @@ from pipeline.store import due, waits
 from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, stop_listener
 from tasks.outbox import deliver
 from tasks.services import Services, services
+from tasks.turned_away import refusal
 
 OWN_PREDECESSOR_S = 15
 """How long a resumed run waits for its own earlier process, which may still be on its way out."""
@@ -103,16 +104,22 @@ async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work
     except (StaleWrite, LeaseLost) as error:
         return Completed(name="Overtaken", message=str(error))
     except (Unavailable, httpx.HTTPError, ConcurrencySlotAcquisitionError) as error:
+        if isinstance(error, TurnedAway) and (refused := await refusal(root, root.project(item.project), error)):
+            return await _blocked(root, item, refused)
         asked = error.retry_after if isinstance(error, Unavailable) else None
         return await _back_off(root, claimed, run_id, str(error) or repr(error), asked or 0)
     except (CouldNotRun, Refused, SettingsError) as error:
-        project = root.projects.get(item.project)
-        ends_deploy = project is not None and not project.self_hosting
-        await _hold(root, item, Hold.BLOCKED, str(error), ends_deploy=ends_deploy)
-        return Completed(name="Blocked", message=str(error))
+        return await _blocked(root, item, str(error))
     except Exception as error:
         await _hold(root, item, Hold.BLOCKED, f"A bug in Orch stopped its run at {item.stage}: {error!r}.")
         raise
+
+
+async def _blocked(root: Services, item: WorkItem, why: str) -> State[None]:
+    """Hold the item for what only a person can mend; a deploy that is open ends with it, but for Orch's own."""
+    project = root.projects.get(item.project)
+    await _hold(root, item, Hold.BLOCKED, why, ends_deploy=project is not None and not project.self_hosting)
+    return Completed(name="Blocked", message=why)
 
 
 async def _present(run: Run) -> None:

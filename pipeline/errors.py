@@ -8,6 +8,8 @@ OrchError                    every one of ours; its text says what happened, to 
 │   ├── UnreadableDiff       a diff cannot be judged (`pipeline.integrity`)
 │   ├── FromLaterVersion     a row of the database has a value that only a later version of Orch knows
 │   └── Unavailable          an outside system did not answer usefully; the same call may succeed later
+│       ├── InDoubt          ... in time: the call may have been carried out
+│       └── TurnedAway       git was not let in, by the forge or by what stands between: the forge's API knows
 ├── Refused                  an outside system understood the call and said no; repeating it is pointless
 │   └── Missing              ... because the thing named does not exist
 ├── StaleWrite               a compare-and-swap lost: somebody else moved the item on
@@ -57,6 +59,10 @@ class Unavailable(CouldNotRun):
 
 class InDoubt(Unavailable):
     """A call was made and no answer came in time: nobody can tell whether it was carried out."""
+
+
+class TurnedAway(Unavailable):
+    """Git got a 401, 403, 404 or a redirect. Git tells no page of a proxy from the forge's own no: ask its API."""
 
 
 class Refused(OrchError):

@@ -17,6 +17,7 @@ from pipeline.model import (
     Button,
     CiStatus,
     CoverageRun,
+    ForgeAccess,
     ForgeComment,
     Hook,
     HookRun,
@@ -171,6 +172,10 @@ class Forge(Protocol):
 
     async def mark_landed(self, project: Project, *, number: int, commit: str) -> None:
         """After a push landed `commit`: mark the pull request merged by hand, or close it with a comment."""
+        ...
+
+    async def access(self, project: Project) -> ForgeAccess:
+        """What the token's user may do in the repository; `Missing` when it is not there, or hidden from them."""
         ...
 
     async def own_login(self) -> str:

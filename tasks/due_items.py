@@ -15,6 +15,7 @@ from tasks import prefect_api, reclaiming, stopping
 from tasks.guard import Guard
 from tasks.healing import Observed, heal_one, is_over, observe
 from tasks.services import Services
+from tasks.starting import without_a_run
 from tasks.turns import rotated, side_by_side
 
 log = logging.getLogger("orch.due")
@@ -125,18 +126,21 @@ def _look_later(session: Session, one: Standing, root: Services) -> None:
 
 
 async def stop_due(root: Services) -> list[str]:
-    """Start the stop of items that are to be stopped and are not yet, unless a living run is at it.
+    """Start the stop of items that are to be stopped and are not yet, unless a run is at it or on its way to it.
 
     One that cannot be started is said, and the others are started.
     """
     did: list[str] = []
-    for item in await root.store.aread(due.stopping, limit=AT_ONCE):
-        if await root.store.aread(stopping.stopped_elsewhere, item, root):
-            continue
+    keys = [
+        item.key
+        for item in await root.store.aread(due.stopping, limit=AT_ONCE)
+        if not await root.store.aread(stopping.stopped_elsewhere, item, root)
+    ]
+    for key in await without_a_run(root, "stop", keys):
         try:
-            await prefect_api.start("stop", {"work_item": item.key})
-            did.append(f"{item.key}: stop started")
+            await prefect_api.start("stop", {"work_item": key})
+            did.append(f"{key}: stop started")
         except Exception as error:  # one item's trouble is said, and the others are stopped
-            log.exception("the stop of %s could not be started", item.key)
-            did.append(f"{item.key}: its stop could not be started: {error!r}")
+            log.exception("the stop of %s could not be started", key)
+            did.append(f"{key}: its stop could not be started: {error!r}")
     return did

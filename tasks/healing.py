@@ -235,7 +235,7 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
 
 def _comes(item: WorkItem, seen: Observed, now: datetime) -> bool:
     """Whether a run will get to the item by itself, or so many are on their way that another would only queue up."""
-    return seen.crowded or any(_on_its_way(run, now) for run in seen.begun.get(item.key, ()))
+    return seen.crowded or any(on_its_way(run, now) for run in seen.begun.get(item.key, ()))
 
 
 async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
@@ -272,7 +272,7 @@ async def _ci_has_spoken(root: Services, item: WorkItem, wait: Wait, now: dateti
     return False
 
 
-def _on_its_way(run: FlowRun, now: datetime) -> bool:
+def on_its_way(run: FlowRun, now: datetime) -> bool:
     """Whether a run will get to the item by itself: scheduled, or begun a moment ago."""
     if run.state_type is StateType.SCHEDULED:
         return True

@@ -36,6 +36,19 @@ def polled_before(session: Session, project: Project, entry: InboundSignal) -> b
     return False
 
 
+def overtaken(session: Session, project: Project, entry: InboundSignal) -> bool:
+    """Whether a webhook tells of a state that its card has left since, as was heard already.
+
+    Plane retries a delivery for up to an hour, its body unchanged: it would overrule what the person said afterwards.
+    What the card says now has been heard, or polling finds it.
+    """
+    if entry.state is None:
+        return False
+    seen = sightings.last(session, sightings.board(project.key), [entry.item_ref]).get(entry.item_ref)
+    moved_on = seen is not None and seen.state != entry.state.state_id
+    return moved_on and _later(seen.changed_at if seen else None, _moment(entry.payload.get("updated_at")))
+
+
 def replayed_lately(session: Session, key: str, signal: Signal, now: datetime) -> bool:
     """Whether polling has just replayed this very word, so that a webhook of it, sent meanwhile, comes second.
 

@@ -20,7 +20,7 @@ from pipeline.stages import Stage, Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
-from tasks.hearing import polled_before, replayed_lately, told_late
+from tasks.hearing import overtaken, polled_before, replayed_lately, told_late
 from tasks.services import Services
 
 log = logging.getLogger("orch.inbox")
@@ -152,6 +152,8 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
         key = _item_key(session, project, entry)
         if key is not None and told_late(session, key, entry):
             return key, "it tells of before the item came to where it stands"
+    if overtaken(session, project, entry):
+        return "", "its card was moved on since"
     if polled_before(session, project, entry):
         return "", "found by polling before"
     return _follow(session, root, project, number, entry, own)

@@ -9,13 +9,14 @@ from prefect import task
 from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
 from sqlmodel import Session
 
-from pipeline.errors import CouldNotRun, Refused
+from pipeline.errors import CouldNotRun, Refused, TurnedAway
 from pipeline.model import Landed, MovedOn, Protected, WorkItem
 from pipeline.projects import Project
 from pipeline.store import items, journal, outbox, queue
 from pipeline.store.leases import Lease
 from tasks.services import Services
 from tasks.steps import STEP, subject
+from tasks.turned_away import refusal
 
 LAND = "land"
 
@@ -93,7 +94,7 @@ async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Pr
         journal.start, item, LAND, lease, subject=item.validated, now=root.now(), base=tip
     )
     try:
-        outcome = await move(root, project, item.pull_number, item.validated, tip)
+        outcome = await _moved(root, project, item.pull_number, item.validated, tip)
     except Refused:  # it was understood and declined: nothing landed
         await root.store.awrite(journal.abandon, effect)
         raise
@@ -101,6 +102,18 @@ async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Pr
         return await _landed(root, item, item.validated, lease)
     await root.store.awrite(journal.abandon, effect)
     return outcome
+
+
+async def _moved(
+    root: Services, project: Project, pull: int | None, commit: str, base: str
+) -> Landed | MovedOn | Protected:
+    """What `move` comes to; `Refused`, too, where the forge's API confirms that git was turned away by the forge."""
+    try:
+        return await move(root, project, pull, commit, base)
+    except TurnedAway as error:
+        if (why := await refusal(root, project, error)) is not None:
+            raise Refused(why) from error
+        raise
 
 
 async def move(

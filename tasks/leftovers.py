@@ -6,7 +6,7 @@ import logging
 from prefect import task
 
 from pipeline.branches import PREFIX
-from pipeline.errors import CouldNotRun, Refused, Unavailable
+from pipeline.errors import CouldNotRun, Refused, TurnedAway, Unavailable
 from pipeline.model import WorkItem
 from pipeline.projects import Project
 from pipeline.store import journal
@@ -14,6 +14,7 @@ from pipeline.store.leases import Lease
 from pipeline.workspace import Workspace
 from tasks.services import Services
 from tasks.steps import STEP, alone
+from tasks.turned_away import refusal
 
 log = logging.getLogger("orch.leftovers")
 
@@ -34,6 +35,11 @@ async def clean_up(key: str, lease: Lease) -> list[str]:
         await _archive(root, item, project)
         await asyncio.to_thread(root.workspace(project).remove, item.key)
         await _remove_branch(root, item, project, lease)
+    except TurnedAway as error:
+        refused = await refusal(root, project, error)
+        if refused is None:
+            raise
+        left.append(refused)
     except Unavailable:
         raise
     except (Refused, CouldNotRun) as error:

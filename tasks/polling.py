@@ -12,13 +12,14 @@ from datetime import timedelta
 
 from sqlmodel import Session
 
-from pipeline.errors import OrchError, Unavailable
+from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.model import InboundSignal, StateChange, TrackerComment, TrackerItem, Wait, WaitKind, WorkItem
 from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.stages import Stage, Status
 from pipeline.states import SIGNALS, StateList
 from pipeline.store import counters, heartbeats, inbox, items, set_aside, sightings, waits
+from tasks import refusals
 from tasks.hearing import LATE, ON_THE_BOARD
 from tasks.inbox import Own, identify, replay
 from tasks.services import Services
@@ -33,6 +34,9 @@ OVERLAP = timedelta(seconds=5)
 
 PLACE_S = 12
 """How long one project may take; one that hangs does not keep the others from their turn."""
+
+REFUSED_IN_A_ROW = 3
+"""Looks that are refused one after the other before people are told: a look comes with each tick."""
 
 ANSWERED_BY_COMMENT = (WaitKind.ANSWER, WaitKind.INTEGRITY, WaitKind.BUDGET)
 
@@ -73,16 +77,26 @@ class Board:
 
 async def poll_board(root: Services, project: Project) -> list[str]:
     """Replay what people did on the project's cards and nobody told; a sentence for each. One call when nothing did."""
-    place = sightings.board(project.key)
-    mark = await root.store.aread(sightings.watermark, place)
-    cards = await root.tracker.items(project, changed_since=mark - OVERLAP if mark else root.now() - FIRST_LOOK)
+    cards = await _listed(root, project)
     board = await root.store.awrite(_compare, project, cards)
     did = await _replayed(root, project, board) if board.news else []
-    await root.store.awrite(_looked_through, root, place, cards)
+    await root.store.awrite(_looked_through, root, project, cards)
     return did
 
 
-def _looked_through(session: Session, root: Services, place: str, cards: Sequence[TrackerItem]) -> None:
+async def _listed(root: Services, project: Project) -> Sequence[TrackerItem]:
+    """The cards that changed since the last look. A board that is refused again and again is told to people."""
+    mark = await root.store.aread(sightings.watermark, sightings.board(project.key))
+    try:
+        return await root.tracker.items(project, changed_since=mark - OVERLAP if mark else root.now() - FIRST_LOOK)
+    except Refused as error:
+        await root.store.awrite(refusals.refused, root, project, refusals.BOARD, str(error), patience=REFUSED_IN_A_ROW)
+        raise
+
+
+def _looked_through(session: Session, root: Services, project: Project, cards: Sequence[TrackerItem]) -> None:
+    place = sightings.board(project.key)
+    refusals.worked(session, project, refusals.BOARD)
     heartbeats.beat(session, place, root.now())
     if cards:
         sightings.reached(session, place, max(card.updated_at for card in cards))

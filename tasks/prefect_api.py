@@ -11,6 +11,8 @@ from prefect import runtime
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
@@ -183,6 +185,18 @@ async def runs_at_work(tag: str) -> list[FlowRun]:
     """Runs with this tag that are pending or running: not more than a page, for the pools let only a few run at once."""
     async with get_client() as client:
         return await _page(client, AT_WORK, offset=0, tag=tag)
+
+
+async def begun_runs_of(flow: str) -> tuple[list[FlowRun], bool]:
+    """Runs of a control flow that are scheduled, pending or running, one page, and whether there may be more.
+
+    With a page of them on their way nobody needs to start another.
+    """
+    wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=BEGUN)))
+    by_name = FlowFilter(name=FlowFilterName(any_=[flow]))
+    async with get_client() as client:
+        found = await client.read_flow_runs(flow_filter=by_name, flow_run_filter=wanted, limit=PAGE)
+    return found, len(found) == PAGE
 
 
 async def suspended_stage_runs(page: int) -> list[FlowRun]:

@@ -47,8 +47,12 @@ async def _project(client: GiteaClient, project: Project, login: str) -> AsyncIt
         step = f"Make {login} a collaborator of {project.repository} with write access, or correct the registry."
         yield missing(about, str(error), step)
         return
-    except OrchError as error:
+    except Refused as error:
         yield missing(about, str(error), f"Make a token {TOKEN}.")
+        return
+    except OrchError as error:
+        step = "Try again in a moment; if it was renamed, correct `repository` in the registry."
+        yield missing(about, str(error), step)
         return
     yield _permission(about, access, login)
     yield _landing(about, access, project, login)

@@ -17,7 +17,7 @@ import filelock
 import git
 
 from pipeline.clients.process import supervised
-from pipeline.errors import CouldNotRun, Missing, OrchError, Refused, Unavailable
+from pipeline.errors import CouldNotRun, Missing, OrchError, Refused, TurnedAway, Unavailable
 
 LOCAL_TIMEOUT_S = 600.0
 REMOTE_TIMEOUT_S = 300.0
@@ -117,6 +117,11 @@ class Remote:
         """Whether it lies on this machine's disk."""
         return self.url.startswith(("/", "file://"))
 
+    @property
+    def is_http(self) -> bool:
+        """Whether something may stand between that answers in the forge's place."""
+        return self.url.startswith(("http://", "https://"))
+
     def redacted(self, text: str) -> str:
         """`text` without any part of the credentials."""
         for word in {word for value in self.credentials.values() for word in value.split() if len(word) >= 8}:
@@ -198,11 +203,17 @@ class Repository:
 
 
 def remote_error(remote: Remote, said: str) -> OrchError:
-    """What git's words about a failed fetch or push mean: `Missing`, `Refused` or `Unavailable`.
+    """What git's words about a failed fetch or push mean: `TurnedAway`, `Missing`, `Refused` or `Unavailable`.
 
-    The words are git's own (2.39, C locale); what is unknown counts as unavailable, so that it is tried again.
+    The words are git's own (2.39, C locale); what is unknown counts as unavailable, so that it is tried again. Over HTTP
+    a refusal is never believed from git alone: a proxy answers 404 or 403 in place of a forge that is gone.
     """
     said = remote.redacted(said)
+    if remote.is_http and any(words in said for words in (*NOT_ALLOWED, *NOT_FOUND)):
+        return TurnedAway(
+            f"{remote.name}: git was turned away at {remote.url} ({said}). Orch tries again; look whether the forge is up, "
+            "whether the repository is there, and whether Orch's token may read and write it."
+        )
     if any(words in said for words in NOT_ALLOWED):
         return Refused(f"{remote.name}: access is refused ({said}). Give Orch's token the right to read and write it.")
     if any(words in said for words in NOT_FOUND):

@@ -124,8 +124,9 @@ class HttpApi:
     ) -> Answer:
         """Make one call and return the answer, refusals included.
 
-        Raises `Unavailable` when there is none, for 408, 429 and 5xx, for a good answer that is not JSON, and for one
-        that is too large; `InDoubt` when it takes too long.
+                Raises `Unavailable` when there is none, for 408, 429 and 5xx, for one that is too large, and for one that is not
+        the system's own word: a redirect, and whatever is not JSON. What stands between (Traefik, an ingress, Caddy)
+        answers with a page of its own, 404 as often as 502, while the system is gone. `InDoubt` when it takes too long.
         """
         where = f"{method} {path}"
         response = await self._fetch(method, path, params, body)
@@ -135,9 +136,8 @@ class HttpApi:
         if status in (408, 429) or status >= 500:
             text = f"{self.system} is not available for {where}: {status} {message}".rstrip()
             raise Unavailable(f"{text}.", status=status, path=path, retry_after=_retry_after(response, content))
-        if response.is_success and not is_json:
-            text = f"{self.system} answered {where} with something else than JSON."
-            raise Unavailable(text, status=status, path=path)
+        if not is_json or 300 <= status < 400:
+            raise Unavailable(_not_its_word(self.system, where, status, message), status=status, path=path)
         return Answer(self.system, method, path, status, content, message)
 
     async def _fetch(
@@ -242,6 +242,15 @@ def _message(response: httpx.Response, content: Any, *, is_json: bool) -> str:
         text = json.dumps(content, ensure_ascii=False)
     printable = "".join(char if char.isprintable() else " " for char in text[: 10 * _LONGEST_MESSAGE])
     return " ".join(printable.split())
+
+
+def _not_its_word(system: str, where: str, status: int, message: str) -> str:
+    """What is said of an answer that something else than the system may well have given."""
+    if 300 <= status < 400:
+        return f"{system} did not answer {where}: {status} {message}."
+    if status < 300:
+        return f"{system} answered {where} with something else than JSON."
+    return f"{system} answered {where} with something else than JSON, as what stands between does: {status} {message}."
 
 
 def _retry_after(response: httpx.Response, content: Any) -> float | None:

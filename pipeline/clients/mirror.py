@@ -97,7 +97,7 @@ class Mirror:
 
         An answer without the default branch changes nothing here: git takes a page of some proxy, answered with 200, for
         a repository without branches (2.39, falling back to its dumb protocol), and would forget every branch for it.
-        Raises `Unavailable`, `Refused`, or `Missing` when there is no such repository or default branch.
+        Raises `Unavailable` (`TurnedAway` included), `Refused`, or `Missing` when there is no such repository or default branch.
         """
         with self.exclusive():
             self.prepare()

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pipeline.clients import plane_answers as answers
 from pipeline.clients.http import Answer, HttpApi, HttpClient
 from pipeline.clients.plane_answers import Entry
-from pipeline.errors import Missing, Refused
+from pipeline.errors import Missing, Refused, Unavailable
 from pipeline.model import (
     TrackerActivity,
     TrackerComment,
@@ -193,15 +193,29 @@ class PlaneClient(HttpClient):
             cursor = page.next_cursor
 
     async def _send(self, method: str, path: str, *, http: HttpApi | None = None, **call: Any) -> Answer:
-        """One call below the workspace; `{items}` in `path` stands for the word that this Plane uses for issues."""
+        """One call below the workspace; `{items}` in `path` stands for the word that this Plane uses for issues.
+
+        A page instead of Plane's own 404 may be an older Plane's or a proxy's: only when Plane answers to the older word
+        is it known to be an older one. Else it is `Unavailable`.
+        """
         http = http or self._http
-        answer = await http.send(method, self._path(path, self._items), **call)
-        if self._items != _ITEMS or "{items}" not in path or not _route_missing(answer):
-            return answer
+        try:
+            answer = await http.send(method, self._path(path, self._items), **call)
+        except Unavailable as error:
+            if not self._may_be_older(path) or error.status != HTTPStatus.NOT_FOUND:
+                raise
+        else:
+            if not self._may_be_older(path) or not _route_missing(answer):
+                return answer
         older = await http.send(method, self._path(path, _ITEMS_OF_OLDER_PLANE), **call)
         if not _route_missing(older):
             self._items = _ITEMS_OF_OLDER_PLANE
+        elif older.body is None:
+            raise Unavailable(f"Plane does not say why it answers {method} {path} with 404.", status=404, path=path)
         return older
+
+    def _may_be_older(self, path: str) -> bool:
+        return self._items == _ITEMS and "{items}" in path
 
     def _path(self, path: str, items: str) -> str:
         return f"workspaces/{self._workspace}/{path.replace('{items}', items)}"

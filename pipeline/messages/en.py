@@ -55,6 +55,12 @@ EN: dict[str, str] = {
         "🪝 <b>{repository}</b>: Gitea does not let Orch see to the webhook to {url}: {why}\n"
         "Let Orch's user administrate the repository, or look there yourself that this webhook exists and is active."
     ),
+    "plane_refuses": (
+        "🔑 Plane does not let Orch in to project <b>{project}</b>: {why}\n"
+        "What is moved there is not heard until that is mended: call <code>orch connect plane</code>, which says what is "
+        "missing. What was asked for by then begins by itself within half an hour."
+    ),
+    "start_gone": "🔍 {key} was not started, for its card is gone: {why}",
     "plane_silent": (
         "🔕 Plane's webhook seems to be switched off: none has come since {since}, but cards have moved in {projects}. "
         "Plane switches it off when a delivery has failed too often. Switch it on again in <i>Workspace settings, "

@@ -28,6 +28,7 @@ class StoredSignal:
     payload: Mapping[str, Any]
     received_at: datetime
     published: int
+    published_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,7 @@ def consume(session: Session, signal_id: int, consequence: str, now: datetime) -
 
 
 def published(session: Session, signal_id: int, now: datetime) -> None:
-    """Count one announcement of the signal."""
+    """Count one announcement of the signal, or one start of what applies it."""
     row = session.exec(select(SignalRow).where(SignalRow.id == signal_id).with_for_update()).one()
     row.published += 1
     row.published_at = now
@@ -288,6 +289,18 @@ def overdue(stored: StoredSignal, ages_s: Sequence[float], now: datetime) -> boo
     return now - stored.received_at >= timedelta(seconds=ages_s[-1] if ages_s else 0)
 
 
+LONGEST_PAUSE = timedelta(minutes=30)
+"""However long a signal could not be applied, it is tried again after this."""
+
+
+def tried_again(stored: StoredSignal, ages_s: Sequence[float], now: datetime) -> bool:
+    """Whether an overdue signal is to be tried once more: its age doubles between two tries, up to `LONGEST_PAUSE`."""
+    if not overdue(stored, ages_s, now):
+        return False
+    last = stored.published_at
+    return last is None or now - last >= min(last - stored.received_at, LONGEST_PAUSE)
+
+
 def _stored(row: SignalRow) -> StoredSignal:
     return StoredSignal(
         id=row.id or 0,
@@ -298,4 +311,5 @@ def _stored(row: SignalRow) -> StoredSignal:
         payload=dict(row.payload),
         received_at=row.received_at,
         published=row.published,
+        published_at=row.published_at,
     )

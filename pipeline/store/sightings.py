@@ -39,6 +39,11 @@ def webhooks(of: str) -> str:
     return f"webhooks:{of}"
 
 
+def refusals(project: str) -> str:
+    """The place of what Plane may refuse of a project, each with how often in a row it did."""
+    return f"refusals:{project}"
+
+
 def cancels(project: str) -> str:
     """The place of a project's items by their keys, each with the run that a person has cancelled in Prefect last."""
     return f"cancels:{project}"

@@ -6,7 +6,7 @@ import pytest
 
 from flows import intake
 from pipeline.errors import StaleWrite
-from pipeline.model import Fail, Pass, WorkItem
+from pipeline.model import Fail, Pass, TrackerItem, WorkItem
 from pipeline.projects import Registry
 from pipeline.signals import Signal
 from pipeline.stages import Stage
@@ -74,3 +74,62 @@ async def test_what_nobody_ever_asked_for_is_started_by_hand(desk: Desk) -> None
     card = await asyncio.to_thread(desk.card)
     read = await desk.root.tracker.item(desk.project, card.id)
     assert starts(desk, intake._candidate(desk.root, desk.project, card.key, read))
+
+
+# --- Plane does not give the card
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
+    """Cards are read without a Prefect server."""
+
+    async def read_card(_project: str, key: str) -> TrackerItem:
+        return await desk.root.tracker.item_by_key(desk.project, key)
+
+    monkeypatch.setattr(intake.tracker, "read_card", read_card)
+
+
+def said(desk: Desk, words: str) -> list[str]:
+    return [row.item_key for row in desk.letters if row.kind == "message" and words in str(row.payload.get("html"))]
+
+
+REFUSALS = [
+    (401, {"detail": "Authentication credentials were not provided."}),
+    (403, {"detail": "Given API token is not valid"}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSALS)
+@pytest.mark.usefixtures("reading")
+async def test_a_start_that_plane_refuses_waits_until_that_is_mended_and_people_are_told_once(
+    desk: Desk, status: int, body: object
+) -> None:
+    cards = [await asyncio.to_thread(desk.card) for _ in range(2)]
+    for card in cards:
+        asks(desk, card.key)
+    desk.sandbox.fail_next("plane", 1000, status=status, body=body, match="/work-items/")
+    for key in (cards[0].key, cards[1].key, cards[0].key):
+        assert (await intake._intake(desk.root, key)).name == "Plane refuses"
+    assert [one.item_key for one in desk.store.read(inbox.unconsumed)] == [card.key for card in cards]
+    assert said(desk, "orch connect plane") == ["SHOP"]
+
+    desk.sandbox.clear_faults()
+    assert (await intake._intake(desk.root, cards[0].key)).name == "To analysis"
+    assert desk.store.read(items.find, cards[0].key) is not None
+
+    desk.clock.forward(30)
+    desk.sandbox.fail_next("plane", 1000, status=status, body=body, match="/work-items/")
+    await intake._intake(desk.root, cards[1].key)
+    assert said(desk, "orch connect plane") == ["SHOP", "SHOP"], "it had worked in between"
+
+
+@pytest.mark.usefixtures("reading")
+async def test_the_start_of_a_card_that_is_gone_is_over_and_said(desk: Desk) -> None:
+    card = await asyncio.to_thread(desk.card)
+    asks(desk, card.key)
+    gone = {"error": "The requested resource does not exist."}
+    desk.sandbox.fail_next("plane", 1000, status=404, body=gone, match="/work-items/")
+    for _ in range(2):
+        assert (await intake._intake(desk.root, card.key)).name == "No such card"
+    assert desk.store.read(inbox.unconsumed, card.key) == []
+    assert said(desk, "its card is gone") == [card.key]

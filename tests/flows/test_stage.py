@@ -1,5 +1,6 @@
 """The shape of all stages without a Prefect server: how a pass ends that could not even begin."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,3 +40,31 @@ async def test_the_item_of_a_project_that_was_taken_out_of_the_registry_is_block
         assert (state.name, state.message) == ("Blocked", why)
         assert (desk.again(item).hold, desk.again(item).hold_reason) == (Hold.BLOCKED, why)
         assert [row.kind for row in desk.letters if why in str(row.payload.get("html"))] == ["message", "comment"]
+
+
+@pytest.mark.parametrize(("api", "name"), [(200, "Waiting for the next try"), (404, "Blocked")])
+async def test_where_git_is_turned_away_the_forges_api_tells_whether_a_person_has_to_mend_it(
+    sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: int, name: str
+) -> None:
+    async def present(_run: stage.Run) -> None:
+        """There is no run in Prefect to be named."""
+
+    async def work(run: stage.Run) -> stage.Run:
+        await asyncio.to_thread(run.root.workspace(run.project).fetch)
+        raise AssertionError("git is turned away")
+
+    monkeypatch.setattr(stage, "_present", present)
+    async with open_desk(sandbox, tmp_path) as desk:
+        item = desk.item(Stage.DEVELOPMENT)
+        claimed = claim(desk.root, item.key, item.stage, "run-1")
+        assert isinstance(claimed, Claimed)
+        sandbox.fail_next("gitea", 1000, status=404, match="info/refs")
+        if api != 200:
+            sandbox.fail_next("gitea", 1000, status=api, match="/api/v1/repos/acme/shop")
+        try:
+            with disable_run_logger():
+                state = await stage._guarded(desk.root, claimed, "run-1", work)
+        finally:
+            sandbox.clear_faults()
+    assert state.name == name
+    assert "git was turned away" in str(state.message)

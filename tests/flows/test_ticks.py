@@ -13,7 +13,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.input.run_input import keyset_from_paused_state
-from prefect.states import Cancelled, Cancelling, Pending, Running, Suspended
+from prefect.states import Cancelled, Cancelling, Completed, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
 from deployments.limits import ensure_merge_limit
@@ -22,13 +22,15 @@ from deployments.prefect_server import PrefectServer, wait_until_healthy
 from deployments.registration import register
 from deployments.sandbox.client import SandboxClient
 from deployments.stack import end_lost
+from flows import reconcile
 from pipeline.clients.process_identity import alive, identity
 from pipeline.model import Choice, Decision, Hold, ProcessIdentity, WaitKind, WorkItem
+from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import counters, due, items, leases, waits
+from pipeline.store import counters, due, inbox, items, leases, reactions, waits
 from pipeline.store.due import Standing
 from tasks import prefect_api
-from tasks.due_items import heal_due
+from tasks.due_items import heal_due, stop_due
 from tasks.healing import heal_one, observe
 from tasks.reclaiming import CONTROL_MAX, PENDING_MAX, end_lost_runs, free_leaked_locks
 from tests.support.prefect_address import talking_to
@@ -370,3 +372,71 @@ async def test_a_merge_lock_of_a_living_run_is_not(desk: Desk) -> None:
         desk.clock.forward(60)
         assert await free_leaked_locks(desk.root) == []
     await prefect_api.free_limit(desk.project.merge_limit)
+
+
+# --- intake and stop, whose events were announced in vain
+
+
+def wished(desk: Desk, key: str) -> None:
+    desk.store.write(
+        inbox.signal, delivery_id=None, project="SHOP", item_key=key, signal=Signal.START_REQUESTED, actor="ada",
+        payload={}, now=desk.clock.now,
+    )  # fmt: skip
+
+
+async def test_a_start_whose_intake_is_on_its_way_gets_no_second_one(desk: Desk) -> None:
+    wished(desk, "SHOP-901")
+    desk.clock.forward(601)
+    assert await reconcile._starts(desk.root) == ["SHOP-901: intake started"]
+    for seconds in (0, 30, 3600):
+        desk.clock.forward(seconds)
+        assert await reconcile._starts(desk.root) == []
+    [run] = [run for run in await all_runs() if run.parameters == {"work_item": "SHOP-901"}]
+    async with get_client() as client:
+        await client.set_flow_run_state(run.id, Completed(), force=True)
+    assert await reconcile._starts(desk.root) == ["SHOP-901: intake started"]
+
+
+async def test_a_start_that_leads_to_nothing_is_tried_after_ever_longer_pauses(desk: Desk) -> None:
+    wished(desk, "SHOP-902")
+    began, at = desk.clock.now, []
+    for _ in range(4 * 120):  # four hours of ticks
+        desk.clock.forward(30)
+        if await reconcile._starts(desk.root):
+            at.append(round((desk.clock.now - began).total_seconds() / 60))
+            async with get_client() as client:
+                for run in await all_runs():
+                    await client.set_flow_run_state(run.id, Completed(), force=True)
+    assert at == [10, 20, 40, 70, 100, 130, 160, 190, 220]
+
+
+async def test_a_stop_that_is_on_its_way_gets_no_second_run(desk: Desk) -> None:
+    item = desk.item(Stage.REVIEW)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    assert await stop_due(desk.root) == [f"{item.key}: stop started"]
+    desk.clock.forward(600)
+    assert await stop_due(desk.root) == []
+    assert len(await runs(item)) == 1
+
+
+async def test_what_is_on_its_way_is_asked_once_about_all_starts_and_about_all_stops(desk: Desk) -> None:
+    numbers = []
+    for more in (1, 12):
+        for _ in range(more):
+            item = desk.item(Stage.REVIEW)
+            desk.store.write(reactions.request_stop, item, desk.clock.now)
+            wished(desk, f"SHOP-9{item.id}")
+        desk.clock.forward(601)
+        await reconcile._starts(desk.root)
+        await stop_due(desk.root)
+        desk.clock.forward(3600)
+        with counted_requests({}) as requests:
+            assert await reconcile._starts(desk.root) == []
+            assert await stop_due(desk.root) == []
+        numbers.append(requests["other"])
+    assert numbers[0] == numbers[1] <= 4  # two questions, each after a look at the server's version
+
+
+async def all_runs() -> list[FlowRun]:
+    async with get_client() as client:
+        return await client.read_flow_runs(limit=200)

@@ -231,6 +231,17 @@ def test_a_card_that_orch_does_not_work_on_may_be_put_anywhere(desk: Desk) -> No
     assert (desk.signals, desk.letters) == ([], [])
 
 
+@pytest.mark.parametrize("last_word", ["Stop", "Backlog"])
+def test_a_start_that_plane_retries_does_not_overrule_what_was_said_after_it(desk: Desk, last_word: str) -> None:
+    card, asked = desk.card(), desk.clock.now - HALF_AN_HOUR
+    retried = plane_moved(desk, card, "To Analyse", updated_at=asked)
+    plane_says(desk, plane_moved(desk, card, last_word, updated_at=asked + timedelta(minutes=1)))
+    assert plane_says(desk, retried).note == "its card was moved on since"
+    assert Signal.START_REQUESTED not in [row.signal for row in desk.signals]
+    again = plane_moved(desk, card, "To Analyse", updated_at=asked + timedelta(minutes=2))
+    assert plane_says(desk, again).note.endswith("start_requested")
+
+
 def test_to_analyse_at_a_later_stage_changes_nothing_and_says_so(desk: Desk) -> None:
     card = desk.card()
     item = desk.item(Stage.REVIEW, card)

@@ -89,7 +89,6 @@ async def test_a_plane_that_is_not_available_is_tried_again_when_it_says_or_afte
         (403, {"detail": "Given API token is not valid"}),
         (404, {"error": "The requested resource does not exist."}),
         (422, {"error": "comment_html: too long"}),
-        (301, None),
     ],
 )
 async def test_a_comment_that_plane_refuses_is_dealt_with_after_one_try_and_says_why(

@@ -235,3 +235,25 @@ async def test_a_word_that_nobody_has_told_yet_is_not_shown_over(desk: Desk) -> 
     desk.clock.forward(31)
     await deliver(desk.root)
     assert desk.sandbox.card(card.key).state == "Code Review"
+
+
+async def test_a_board_that_is_refused_again_and_again_is_told_once_until_it_has_worked_in_between(desk: Desk) -> None:
+    def told() -> int:
+        return len([row for row in desk.letters if "orch connect plane" in str(row.payload.get("html"))])
+
+    refusal = {"detail": "Given API token is not valid"}
+    for messages in (1, 2):
+        desk.sandbox.fail_next("plane", 1000, status=403, body=refusal, match="work-items")
+        for _ in range(2):
+            await each_project(desk.root, poll_board)
+        assert told() == messages - 1, "one or two may be a restart of Plane"
+        for _ in range(3):
+            await each_project(desk.root, poll_board)
+        assert told() == messages
+        desk.sandbox.clear_faults()
+        await polled(desk)
+        desk.clock.forward(30)
+    desk.sandbox.fail_next("plane", 5, status=503, match="work-items")
+    for _ in range(5):
+        await each_project(desk.root, poll_board)
+    assert told() == 2, "a Plane that is away refuses nothing"

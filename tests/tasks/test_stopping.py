@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from deployments.sandbox.client import SandboxClient
 from flows import stop as stop_flow
@@ -175,6 +176,26 @@ async def test_a_forge_that_is_away_leaves_the_item_for_the_next_try(desk: Desk)
     await stopping.give_back(desk.root, item, lease)
     assert await stopped(desk, item) == []
     assert item.branch not in desk.sandbox.repository().branches
+
+
+async def test_a_proxy_that_turns_git_away_leaves_the_item_for_the_next_try(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    pushed(desk, item)
+    lease = await taken(desk, item)
+    desk.sandbox.fail_next("gitea", 1000, status=404, match="info/refs")
+    with pytest.raises(Unavailable, match="git was turned away"):
+        await leftovers.clean_up.fn(item.key, lease)
+    desk.sandbox.clear_faults()
+    assert await leftovers.clean_up.fn(item.key, lease) == []
+
+
+async def test_a_repository_that_is_gone_for_good_keeps_no_item_from_being_stopped(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    lease = await taken(desk, item)
+    desk.sandbox.fail_next("gitea", 1000, status=404, match="info/refs")
+    desk.sandbox.fail_next("gitea", 1000, status=404, match="/api/v1/repos/acme/shop")
+    [left] = await leftovers.clean_up.fn(item.key, lease)
+    assert "Gitea refused GET repos/acme/shop: 404" in left
 
 
 async def test_a_branch_that_is_no_task_branch_is_never_removed(desk: Desk) -> None:
@@ -360,7 +381,11 @@ async def test_a_stop_that_cannot_be_started_does_not_keep_the_others_from_it(
         if parameters["work_item"] == first.key:
             raise RuntimeError(f"Prefect has no {flow}")
 
+    async def begun_runs_of(_flow: str) -> tuple[list[FlowRun], bool]:
+        return [], False
+
     monkeypatch.setattr(prefect_api, "start", start)
+    monkeypatch.setattr(prefect_api, "begun_runs_of", begun_runs_of)
     did = await stop_due(desk.root)
     assert "Prefect has no stop" in did[0]
     assert did[1] == f"{second.key}: stop started"

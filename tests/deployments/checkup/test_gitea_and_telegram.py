@@ -16,6 +16,7 @@ from pipeline.clients.gitea import GiteaClient
 from pipeline.clients.telegram import TelegramClient
 from pipeline.projects import Project
 from pipeline.settings import Settings
+from tests.support.faulty import faulty_server, page
 
 DEFAULTS = Settings.model_construct(
     **{name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
@@ -90,6 +91,13 @@ async def test_a_repository_or_branch_that_is_not_there_is_named(
 async def test_a_wrong_token_is_the_only_finding_and_is_not_shown(sandbox: SandboxClient) -> None:
     [found] = (await gitea(sandbox, token="wrong-token")).values()
     assert (found.grade, "wrong-token" in found.sentence) == (Grade.MISSING, False)
+
+
+async def test_an_address_where_something_else_answers_is_not_taken_for_a_wrong_token() -> None:
+    with faulty_server([page(404)]) as other:
+        async with GiteaClient(other.url, SecretStr("t")) as client:
+            [found] = await look_at_gitea(client, [], SETTINGS)
+    assert found.next_step == "Correct ORCH_GITEA_URL, or start Gitea."
 
 
 async def test_a_branch_that_nobody_may_push_to_needs_the_fast_forward_merge(

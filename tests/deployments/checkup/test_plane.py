@@ -15,6 +15,7 @@ from pipeline.projects import Project
 from pipeline.settings import Settings
 from pipeline.stages import Status
 from pipeline.states import StateList
+from tests.support.faulty import faulty_server, page
 
 SETTINGS = Settings.model_construct(
     **{n: f.get_default(call_default_factory=True) for n, f in Settings.model_fields.items()}
@@ -87,6 +88,13 @@ async def test_a_server_that_is_not_there_is_told_apart_from_a_wrong_token(
 ) -> None:
     [found] = await look(sandbox, Options().plane_bot_token, url=f"http://127.0.0.1:{free_port}")
     assert (found.grade, found.next_step) == (Grade.MISSING, "Correct ORCH_PLANE_URL, or start Plane.")
+
+
+async def test_an_address_where_something_else_answers_is_not_taken_for_a_wrong_token(sandbox: SandboxClient) -> None:
+    with faulty_server([page(404, "404 page not found")]) as other:
+        [found] = await look(sandbox, Options().plane_bot_token, url=other.url)
+    assert found.next_step == "Correct ORCH_PLANE_URL, or start Plane."
+    assert found.sentence.endswith("as what stands between does: 404 404 page not found.")
 
 
 @pytest.mark.parametrize(

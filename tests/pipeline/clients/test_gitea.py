@@ -169,6 +169,7 @@ async def test_a_repository_that_is_not_there_is_not_taken_for_a_missing_branch(
     gitea: GiteaClient, replay: Any, project: Project
 ) -> None:
     replay.recorded("gitea/api-err-404-branch")
+    replay.on("GET", "/api/v1/repos/acme/widgets", 404, {"message": "The target couldn't be found."})
     with pytest.raises(Missing):
         await gitea.branch_tip(project, "feature/one")
 

@@ -78,7 +78,7 @@ FAULTS: dict[str, tuple[Fault, type[OrchError], int | None, str]] = {
     "bad token": (answer(401, {"message": f"invalid token {TOKEN}"}), Refused, 401, "401 invalid token ***"),
     "not allowed": (answer(403, {"message": "no permission"}), Refused, 403, "403 no permission"),
     "not there": (answer(404, {"message": "The target couldn't be found."}), Missing, 404, "couldn't be found"),
-    "not there, says a proxy": (page(404), Missing, 404, "Log in"),
+    "not there, says a proxy": (page(404), Unavailable, 404, "Log in"),
     "conflict": (answer(409, {"message": "exists"}), Refused, 409, "409 exists"),
     "invalid": (answer(422, {"message": "[Title]: Required"}), Refused, 422, "[Title]: Required"),
     "too many": (answer(429, {"message": "slow down"}, {"Retry-After": "0.2"}), Unavailable, 429, "slow down"),
@@ -86,7 +86,7 @@ FAULTS: dict[str, tuple[Fault, type[OrchError], int | None, str]] = {
     "bad gateway": (page(502), Unavailable, 502, "is not available"),
     "reset before the answer": (drop(), Unavailable, None, "cannot be reached"),
     "reset in the body": (cut({"login": "x" * 100}), Unavailable, None, "cannot be reached"),
-    "moved": (redirect("/api/v1/repos/acme/renamed", 307), Refused, 307, "it redirects to another address"),
+    "moved": (redirect("/api/v1/repos/acme/renamed", 307), Unavailable, 307, "it redirects to another address"),
     "a log-in page": (page(200), Unavailable, 200, "something else than JSON"),
     "gigantic": (gigantic(), Unavailable, 200, "is larger than"),
 }
@@ -149,7 +149,7 @@ async def test_a_renamed_repository_is_never_followed_with_the_token_or_a_write(
     with faulty_server([answer(200, {})]) as elsewhere, faulty_server([redirect(elsewhere.url, 307)]) as server:
         async with calling(server.url) as gitea:
             for call in CALLS.values():
-                with pytest.raises(Refused, match="check the address that is configured here"):
+                with pytest.raises(Unavailable, match="check the address that is configured here"):
                     await call(gitea, project)
     assert elsewhere.requests == []
 

@@ -49,7 +49,7 @@ async def calling(url: str) -> AsyncIterator[HttpApi]:
         (answer(500), Unavailable, 500, "Plane is not available for GET x/: 500."),
         (page(500), Unavailable, 500, "Plane is not available for GET x/: 500 <html>"),
         (answer(503, {"error": "\u0000\u001b[31m down\n now"}), Unavailable, 503, "503 [31m down now."),
-        (redirect("http://127.0.0.1:1/elsewhere"), Refused, 301, "it redirects to another address"),
+        (redirect("http://127.0.0.1:1/elsewhere"), Unavailable, 301, "it redirects to another address"),
         (page(200), Unavailable, 200, "Plane answered GET x/ with something else than JSON."),
         (garbage(), Unavailable, None, "Plane cannot be reached for GET x/: RemoteProtocolError."),
         (drop(), Unavailable, None, "Plane cannot be reached for GET x/: ReadError."),

@@ -296,8 +296,23 @@ async def test_an_older_plane_is_asked_for_issues_from_then_on(
 async def test_what_is_missing_under_both_names_stays_missing(
     plane: PlaneClient, replay: Any, project: Project
 ) -> None:
+    for word in ("work-items", "issues"):
+        replay.on("GET", f"{FOLDER}/{word}/{ITEM}/", 404, {"error": "Page not found."})
     with pytest.raises(Missing):
         await plane.item(project, ITEM)
+
+
+@pytest.mark.parametrize("said", [None, "404 page not found\n"])
+async def test_an_answer_that_is_not_planes_says_nothing_about_the_card_under_either_name(
+    plane: PlaneClient, replay: Any, project: Project, said: str | None
+) -> None:
+    for word in ("work-items", "issues"):
+        replay.on("GET", f"{FOLDER}/{word}/{ITEM}/", 404, said)
+    with pytest.raises(Unavailable, match="404"):
+        await plane.item(project, ITEM)
+    replay.replies.clear()
+    replay.on("GET", f"{FOLDER}/work-items/{ITEM}/", 200, replay.recorded("plane/api-work-item-get")["json"])
+    assert (await plane.item(project, ITEM)).id == ITEM, "it is not taken for an older Plane"
 
 
 async def test_an_answer_without_a_needed_field_is_unavailable(
@@ -309,6 +324,6 @@ async def test_an_answer_without_a_needed_field_is_unavailable(
 
 
 async def test_an_id_cannot_lead_out_of_its_folder(plane: PlaneClient, replay: Any, project: Project) -> None:
-    with pytest.raises(Missing):
+    with pytest.raises(Unavailable):
         await plane.item(project, "../../x")
     assert replay.calls[0].path == f"{FOLDER}/work-items/..%2F..%2Fx/"

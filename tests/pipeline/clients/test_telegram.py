@@ -253,7 +253,7 @@ MADE: dict[str, Callable[[TelegramClient], Awaitable[object]]] = {
         (faulty.answer(500), Unavailable),
         (faulty.page(502), Unavailable),
         (faulty.page(200), Unavailable),
-        (faulty.redirect("http://127.0.0.1:1/"), Refused),
+        (faulty.redirect("http://127.0.0.1:1/"), Unavailable),
         (faulty.garbage(), Unavailable),
         (faulty.drop(), Unavailable),
         (faulty.cut(OK), Unavailable),

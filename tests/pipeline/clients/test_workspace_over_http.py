@@ -10,7 +10,7 @@ from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.options import Options
 from pipeline.clients.gitea import GiteaClient
 from pipeline.clients.workspace import GitWorkspace
-from pipeline.errors import Missing, Refused, Unavailable
+from pipeline.errors import TurnedAway, Unavailable
 from pipeline.model import Landed, Protected, Pushed
 from pipeline.projects import Project
 from tests.pipeline.clients.origin import change
@@ -48,9 +48,9 @@ async def test_a_change_is_pushed_and_lands(sandbox: SandboxClient, tmp_path: Pa
     assert here.fetch() == tip
 
 
-async def test_a_wrong_token_is_refused_and_not_told(sandbox: SandboxClient, tmp_path: Path) -> None:
+async def test_a_wrong_token_is_turned_away_and_not_told(sandbox: SandboxClient, tmp_path: Path) -> None:
     here = await workspace(sandbox, tmp_path, token="not-a-token-at-all")
-    with pytest.raises(Refused, match="access is refused") as caught:
+    with pytest.raises(TurnedAway, match="git was turned away") as caught:
         here.fetch()
     assert "not-a-token-at-all" not in str(caught.value)
 
@@ -58,9 +58,9 @@ async def test_a_wrong_token_is_refused_and_not_told(sandbox: SandboxClient, tmp
 async def test_a_token_that_may_only_read_cannot_push(sandbox: SandboxClient, tmp_path: Path) -> None:
     here = await workspace(sandbox, tmp_path, token=OPTIONS.gitea_reader_token)
     base, tip = here.fetch(), change(here, {"b.txt": "b"}, ITEM, "feature/SHOP-1-y")
-    with pytest.raises(Refused, match="access is refused"):
+    with pytest.raises(TurnedAway, match="git was turned away"):
         here.push(ITEM, "feature/SHOP-1-y", expected=None)
-    with pytest.raises(Refused, match="access is refused"):
+    with pytest.raises(TurnedAway, match="git was turned away"):
         here.land(tip, expected=base)
 
 
@@ -74,8 +74,8 @@ async def test_a_landing_whose_answer_is_lost_is_found_to_have_landed(sandbox: S
         sandbox.clear_faults()
 
 
-async def test_a_repository_that_is_not_there_is_missing(sandbox: SandboxClient, tmp_path: Path) -> None:
-    with pytest.raises(Missing, match="acme/nothing does not exist"):
+async def test_a_repository_that_is_not_there_turns_git_away(sandbox: SandboxClient, tmp_path: Path) -> None:
+    with pytest.raises(TurnedAway, match="acme/nothing: git was turned away"):
         (await workspace(sandbox, tmp_path, repository="acme/nothing")).fetch()
 
 

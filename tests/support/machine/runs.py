@@ -133,6 +133,10 @@ class MadeUpPrefect:
         found = self._stages if tag == prefect_api.STAGE_TAG else self._control
         return found(StateType.PENDING, StateType.RUNNING)
 
+    async def begun_runs_of(self, flow: str) -> tuple[list[FlowRun], bool]:
+        pause("prefect: look")
+        return [run.shown for run in self.runs.values() if run.flow == flow and run.state in BEGUN], False
+
     async def cancelled_by_people(self) -> list[FlowRun]:
         """Nobody here cancels runs in Prefect."""
         return []
@@ -236,7 +240,7 @@ def replaced(prefect: MadeUpPrefect, end_process: Callable[..., None], others: M
 
 CALLS = (
     "start", "resume", "cancel", "ask_to_cancel", "crashed", "rename", "states_of", "begun_stage_runs", "active_stage_runs",
-    "suspended_stage_runs", "runs_at_work", "cancelled_by_people",
+    "suspended_stage_runs", "begun_runs_of", "runs_at_work", "cancelled_by_people",
 )  # fmt: skip
 
 
