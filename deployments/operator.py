@@ -3,33 +3,26 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import inspect
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from pipeline.decide import held_because
-from pipeline.errors import Refused, Unavailable
+from pipeline.errors import Refused
 from pipeline.messages import Texts
 from pipeline.model import Hold, WorkItem
 from pipeline.settings import Settings
 from pipeline.signals import Signal
 from pipeline.stages import ROWS
 from pipeline.store import inbox, items, leases, outbox, reactions, set_aside, waits
-from pipeline.store.engine import Store
-from pipeline.store.schema import check
-from pipeline.store.tables import WorkItemRow
+from pipeline.store.engine import Store, shown
+from pipeline.store.schema import check, made
 
 
 def open_store(settings: Settings) -> Store:
-    """The store of these settings. Raises `DatabaseTooNew`, `Unavailable`, and `Refused` when `orch up` never ran."""
+    """The store of these settings. Raises `Refused` when `orch up` never ran; and see `schema.check`."""
     store = Store(settings.store_url)
-    where = store.engine.url.render_as_string(hide_password=True)
-    try:
-        check(store)
-        made = inspect(store.engine).has_table(WorkItemRow.__tablename__)
-    except OperationalError as error:
-        raise Unavailable(f"Orch's database at {where} does not answer: {error.orig}") from error
-    if not made:
+    check(store)
+    if not made(store):
+        where = shown(store.engine.url)
         raise Refused(f"There is no database of Orch at {where}; `orch up` makes it. Is ORCH_STATE_DIR the right one?")
     return store
 

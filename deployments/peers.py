@@ -12,7 +12,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from deployments.prefect_server import PrefectServer, auth_string
+from deployments.prefect_server import PrefectServer, auth_string, their_url
 from pipeline.errors import Refused, SettingsError, Unavailable
 from pipeline.settings import Settings
 from tasks.services import BLOCK
@@ -31,9 +31,9 @@ class PrefectAddress:
 def prefect_address(settings: Settings) -> PrefectAddress:
     """The server that `orch up` uses with these settings: the user's own, else the one that it starts.
 
-    Raises `SettingsError` when the started one's secret is not there; none is made.
+    Raises `SettingsError` for a malformed address, and when the started one's secret is not there; none is made.
     """
-    theirs = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    theirs = their_url()
     if theirs:
         return PrefectAddress(theirs, os.environ.get("PREFECT_API_AUTH_STRING", ""))
     secret = settings.state_dir / "prefect-auth"

@@ -4,6 +4,7 @@ Nothing here imports Prefect: `check_versions` must be able to speak before a br
 """
 
 import asyncio
+import base64
 import errno
 import importlib.metadata
 import os
@@ -184,6 +185,18 @@ def client_environment(url: str, auth: str, home: Path, inherited: Mapping[str, 
     )
 
 
+def their_url(environment: Mapping[str, str] = os.environ) -> str:
+    """Address of the API of the user's own Prefect server; empty when Orch starts one. Raises `SettingsError`."""
+    url = environment.get("PREFECT_API_URL", "").rstrip("/")
+    try:
+        scheme = httpx.URL(url).scheme
+    except httpx.InvalidURL:
+        scheme = ""
+    if url and scheme not in ("http", "https"):
+        raise SettingsError(f"PREFECT_API_URL is not an address: {url}. It is like http://127.0.0.1:4200/api.")
+    return url
+
+
 def worker_command(pool: str, name: str) -> tuple[str, ...]:
     """The argument list of a stock process worker for `pool`.
 
@@ -199,11 +212,12 @@ def worker_command(pool: str, name: str) -> tuple[str, ...]:
 async def wait_until_healthy(url: str, auth: str) -> None:
     """Return when the Prefect server at `url` answers a request that needs `auth`; wait for it as long as it takes.
 
+    `auth` is sent as it is, as Prefect's own client does; an empty one is for a server without authentication.
     Raises `Refused` when a server answers that does not take this secret, and `CouldNotRun` when it is not a 3.8.
     `/health` would not do: Prefect answers it without authentication.
     """
-    credentials = httpx.BasicAuth(*auth.split(":", 1))
-    async with httpx.AsyncClient(auth=credentials, trust_env=False, timeout=5) as client:
+    credentials = {"Authorization": f"Basic {base64.b64encode(auth.encode()).decode()}"} if auth else {}
+    async with httpx.AsyncClient(headers=credentials, trust_env=False, timeout=5) as client:
         while True:
             try:
                 response = await client.get(f"{url}/admin/version")

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
@@ -25,13 +26,14 @@ from deployments.prefect_server import (
     auth_string,
     client_environment,
     require_free_port,
+    their_url,
     wait_until_healthy,
     worker_command,
 )
 from deployments.processes import Child, Supervisor
 from deployments.registration import Registered, register
 from pipeline.clients.process_identity import alive_here, went_with_its_host
-from pipeline.errors import SettingsError
+from pipeline.errors import CouldNotRun, Refused, SettingsError
 from pipeline.messages import Texts
 from pipeline.settings import Settings
 from pipeline.store import leases
@@ -39,6 +41,9 @@ from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
 from tasks import prefect_api
 from tasks.reclaiming import CONTROL_MAX, end_lost_runs, reclaim_dead
+
+THEIRS_WITHIN_S = 10
+"""How long a Prefect server of the user's may take to answer usefully."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ def _text(value: object) -> str | None:
 
 async def _prefect(supervisor: Supervisor, settings: Settings, port: int) -> Peer:
     """The user's Prefect server when PREFECT_API_URL names one, else our own."""
-    theirs = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    theirs = their_url()
     home = (settings.state_dir / "prefect").resolve()
     if theirs:
         auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
@@ -152,23 +157,43 @@ async def _prefect(supervisor: Supervisor, settings: Settings, port: int) -> Pee
 
 
 async def _reach(url: str, auth: str) -> None:
+    """Return when a server of the user's can be worked with. Raises `CouldNotRun` and `SettingsError`."""
+    named = f"The Prefect server at {url} (PREFECT_API_URL)"
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=THEIRS_WITHIN_S) as client:
             await client.get(f"{url}/health")
+        async with asyncio.timeout(THEIRS_WITHIN_S):
+            await wait_until_healthy(url, auth)
     except httpx.HTTPError as error:
         raise SettingsError(
-            f"The Prefect server at {url} (PREFECT_API_URL) does not answer: {error!r}. Start it, or unset "
-            "PREFECT_API_URL and Orch starts one of its own."
+            f"{named} does not answer: {error!r}. Start it, or unset PREFECT_API_URL and Orch starts one of its own."
         ) from error
-    if auth:
-        await wait_until_healthy(url, auth)
+    except TimeoutError as error:
+        raise SettingsError(f"{named} answers nothing but errors: see its log, or correct the address.") from error
+    except Refused as error:
+        raise SettingsError(
+            f"{named} answers {error.status}: set PREFECT_API_AUTH_STRING to the text that it was started with as"
+            " PREFECT_SERVER_API_AUTH_STRING."
+        ) from error
 
 
 @contextmanager
 def _talking_to(peer: Peer) -> Iterator[None]:
+    """Have Prefect's clients talk to this server. Raises `CouldNotRun` when it fails them."""
     auth = peer.environment.get("PREFECT_API_AUTH_STRING") or None
     with temporary_settings({PREFECT_API_URL: peer.url, PREFECT_API_AUTH_STRING: auth}):
-        yield
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise CouldNotRun(
+                f"The Prefect server at {peer.url} has stopped answering: {error!r}. See its log."
+            ) from error
+        except PrefectHTTPStatusError as error:
+            call = f"{error.request.method} {error.request.url.path}"
+            raise CouldNotRun(
+                f"The Prefect server at {peer.url} answered {error.response.status_code} to {call}: see its log, and"
+                " whether something else, such as a proxy, answers in its place."
+            ) from error
 
 
 async def _register(settings: Settings) -> Registered:

@@ -99,7 +99,7 @@ async def look_at_prefect(settings: Settings) -> Finding:
     try:
         where = prefect_address(settings)
         async with asyncio.timeout(PATIENCE_S):
-            await wait_until_healthy(where.url, where.auth or ":")
+            await wait_until_healthy(where.url, where.auth)
     except TimeoutError:
         return missing("Prefect", f"The server at {where.url} does not answer.", step)
     except OrchError as error:

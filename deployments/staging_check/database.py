@@ -5,16 +5,15 @@ from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL
 
 from deployments.staging_check.check import Finding, fine, wrong
 from deployments.staging_check.health import read_health
 from deployments.staging_check.staging import Staging
-from pipeline.errors import CouldNotRun, Unavailable
+from pipeline.errors import CouldNotRun
 from pipeline.settings import Settings
 from pipeline.store import heartbeats
-from pipeline.store.engine import Store
+from pipeline.store.engine import Store, address, shown
 from pipeline.store.schema import MIGRATIONS, check
 
 CONNECT_S = 5
@@ -24,7 +23,7 @@ CONNECT_S = 5
 async def database(staging: Staging) -> Finding:
     """The database is there, current, and holds the tick that the running Orch tells of."""
     store = await asyncio.to_thread(existing_store, staging.settings)
-    where = _shown(store.engine.url)
+    where = shown(store.engine.url)
     before = (await read_health(staging)).last_tick
     here = await store.aread(heartbeats.last, heartbeats.TICK)
     after = (await read_health(staging)).last_tick
@@ -46,30 +45,25 @@ def existing_store(settings: Settings) -> Store:
 
     Raises `CouldNotRun` with what is wrong, `DatabaseTooNew`, and `Unavailable` when the database does not answer.
     """
-    url = make_url(settings.store_url)
+    url = address(settings.store_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise CouldNotRun(
             f"There is no database at {url.database}: put the file back where it was, or correct ORCH_STATE_DIR or"
             " ORCH_DATABASE_URL here."
         )
     store = Store(_impatient(url).render_as_string(hide_password=False))
-    try:
-        check(store)
-        _require_current(store)
-    except DBAPIError as error:
-        raise Unavailable(
-            f"The database at {_shown(url)} does not answer ({error.orig}): start it, or correct ORCH_DATABASE_URL."
-        ) from error
+    check(store)
+    _require_current(store)
     return store
 
 
 def _require_current(store: Store) -> None:
-    with store.engine.connect() as connection:
+    with store.in_sentences(), store.engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     if found != newest:
         raise CouldNotRun(
-            f"The database at {_shown(store.engine.url)} is at schema {found or 'none at all'}, this version's is"
+            f"The database at {shown(store.engine.url)} is at schema {found or 'none at all'}, this version's is"
             f" {newest}: start this version's `orch up`, which migrates it, or correct ORCH_STATE_DIR here."
         )
 
@@ -78,7 +72,3 @@ def _impatient(url: URL) -> URL:
     if url.get_backend_name() == "sqlite" or "connect_timeout" in url.query:
         return url
     return url.update_query_dict({"connect_timeout": str(CONNECT_S)})
-
-
-def _shown(url: URL) -> str:
-    return url.set(query={}).render_as_string(hide_password=True)

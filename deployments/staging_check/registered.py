@@ -33,7 +33,7 @@ async def prefect(staging: Staging) -> Finding:
     where = prefect_address(staging.settings)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            await wait_until_healthy(where.url, where.auth or ":")
+            await wait_until_healthy(where.url, where.auth)
     except TimeoutError:
         return wrong(
             f"The Prefect server at {where.url} does not answer: start `orch up`, or correct PREFECT_API_URL or"

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlmodel import Session
 
-from pipeline.errors import SettingsError, Unavailable
+from pipeline.errors import CouldNotRun, SettingsError, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,12 +26,20 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS = 30_000
 ATTEMPTS = 8
 
+SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
+POSTGRESQL = frozenset({"postgresql+psycopg"})
+"""How the URLs begin that Orch can work with."""
+
+UNREADABLE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+FORBIDDEN = "42501"
+"""PostgreSQL's code for what this user has no right to."""
+
 
 class Store:
     """Orch's database. Safe to use from several threads and processes; fork-safe after `dispose`."""
 
     def __init__(self, url: str) -> None:
-        """Raises `SettingsError` for a URL that is neither SQLite nor PostgreSQL."""
+        """Connects to nothing yet. Raises `SettingsError` for a URL that cannot be used; see `address`."""
         self.url = url
         self.engine = _engine(url)
 
@@ -49,6 +57,17 @@ class Store:
             Session(connection, expire_on_commit=False) as session,
         ):
             yield session
+
+    @contextmanager
+    def in_sentences(self) -> Iterator[None]:
+        """Have what the driver raises in the body say where the database is and what to do.
+
+        Raises `Unavailable` when it does not answer, and `CouldNotRun` when it is broken or forbids what is needed.
+        """
+        try:
+            yield
+        except DBAPIError as error:
+            raise _in_a_sentence(self.engine.url, error) or error from error
 
     def write(self, work: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(session, ...)` in a writing transaction, again when the database was busy or lost a race.
@@ -107,19 +126,70 @@ def _passing(error: DBAPIError) -> bool:
     return state in ("40001", "40P01") or isinstance(error, OperationalError)
 
 
+def address(url: str) -> URL:
+    """The URL of a database, parsed. Raises `SettingsError` when it is malformed or of a database that Orch cannot use."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # the latter for a port that is no number; either repeats the password
+        raise SettingsError(
+            "ORCH_DATABASE_URL is not the address of a database; that is sqlite:////folder/orch.db or"
+            " postgresql+psycopg://user:password@host/orch. Correct it, or unset it for a file in ORCH_STATE_DIR."
+        ) from None
+    if parsed.drivername not in SQLITE | POSTGRESQL:
+        raise SettingsError(
+            f"ORCH_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://, not {parsed.drivername}://."
+        )
+    return parsed
+
+
+def shown(url: URL) -> str:
+    """A database's URL as people may see it: without the password, and without options, which can hold one."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _in_a_sentence(url: URL, error: DBAPIError) -> CouldNotRun | None:
+    where, reason = shown(url), str(error.orig).partition("\n")[0].rstrip(".")
+    if isinstance(error, OperationalError):
+        return Unavailable(
+            f"Orch's database at {where} does not answer: {reason}. Start it, or correct ORCH_DATABASE_URL."
+        )
+    if getattr(error.orig, "sqlite_errorcode", None) in UNREADABLE:
+        return CouldNotRun(
+            f"What is at {where} cannot be read as a database: {reason}. Put a backup in its place, or correct"
+            " ORCH_STATE_DIR or ORCH_DATABASE_URL."
+        )
+    if getattr(error.orig, "sqlstate", None) == FORBIDDEN:
+        return CouldNotRun(f"Orch's user may not do that in the database at {where}: {reason}. Make it the owner.")
+    return None
+
+
 def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    if backend == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=10)
-    raise SettingsError(f"ORCH_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://, not {backend}.")
+    parsed = address(url)
+    return _sqlite(parsed) if parsed.drivername in SQLITE else _postgresql(parsed)
+
+
+def _sqlite(url: URL) -> Engine:
+    folder = Path(url.database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The folder of Orch's database cannot be made: {error}. Correct ORCH_STATE_DIR or ORCH_DATABASE_URL."
+        ) from error
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+    except ImportError as error:  # also when psycopg is there without the library that it needs
+        raise SettingsError(
+            f"ORCH_DATABASE_URL names PostgreSQL, but its driver cannot be used here: {error}. Install Orch with it:"
+            " pip install -c constraints.txt '.[postgres]'."
+        ) from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -17,9 +17,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def migrate(store: Store) -> bool:
     """Bring the database to this program's schema; whether anything had to be done. Idempotent.
 
-    Raises `DatabaseTooNew` when a later Orch has written it.
+    Raises `DatabaseTooNew` when a later Orch has written it; and see `Store.in_sentences`, here and below.
     """
-    with store.engine.begin() as connection:
+    with store.in_sentences(), store.engine.begin() as connection:
         before = _revision(connection)
         _refuse_newer(before)
         if before == _newest():
@@ -30,13 +30,19 @@ def migrate(store: Store) -> bool:
 
 def check(store: Store) -> None:
     """Raise `DatabaseTooNew` when the database is from a later Orch."""
-    with store.engine.connect() as connection:
+    with store.in_sentences(), store.engine.connect() as connection:
         _refuse_newer(_revision(connection))
+
+
+def made(store: Store) -> bool:
+    """Whether the database was ever migrated."""
+    with store.in_sentences(), store.engine.connect() as connection:
+        return _revision(connection) is not None
 
 
 def current(store: Store) -> bool:
     """Whether the database has exactly this program's schema."""
-    with store.engine.connect() as connection:
+    with store.in_sentences(), store.engine.connect() as connection:
         return _revision(connection) == _newest()
 
 

@@ -95,6 +95,8 @@ async def test_before_the_first_tick_nobody_can_tell_whose_it_is(desk: Desk, sta
 async def test_a_postgresql_that_is_away_is_a_sentence_without_its_password(staging: Staging) -> None:
     result = await look(staging, database_url="postgresql+psycopg://orch:s3cret@127.0.0.1:1/orch")
     assert not result.ok
-    assert result.sentence.startswith("The database at postgresql+psycopg://orch:***@127.0.0.1:1/orch does not answer")
-    assert result.sentence.endswith("start it, or correct ORCH_DATABASE_URL.")
+    assert result.sentence.startswith(
+        "Orch's database at postgresql+psycopg://orch:***@127.0.0.1:1/orch does not answer"
+    )
+    assert result.sentence.endswith("Start it, or correct ORCH_DATABASE_URL.")
     assert "s3cret" not in result.sentence

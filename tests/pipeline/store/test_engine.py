@@ -1,7 +1,9 @@
 import multiprocessing
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from sqlmodel import Session, select
@@ -82,3 +84,33 @@ def test_a_naive_time_is_refused(store: Store) -> None:
 def test_another_database_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match="mysql"):
         Store("mysql://root@127.0.0.1/orch")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "is not the address of a database"),
+        ("postgresql+psycopg//orch@host/orch", "is not the address of a database"),
+        ("postgresql+psycopg://orch:s3cret@host:port/orch", "is not the address of a database"),
+        ("postgresql://orch@host/orch", "must begin with .* not postgresql://"),
+        ("postgresql+asyncpg://orch@host/orch", r"must begin with .* not postgresql\+asyncpg://"),
+    ],
+)
+def test_an_address_that_orch_cannot_use_is_refused_without_its_password(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"ORCH_DATABASE_URL {said}") as refused:
+        Store(url)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(
+        SettingsError, match=r"driver cannot be used here: .*psycopg.* Install Orch with it: pip install"
+    ):
+        Store("postgresql+psycopg://orch@host/orch")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"cannot be made: .*file.* Correct ORCH_STATE_DIR"):
+        Store(f"sqlite:///{tmp_path}/file/orch.db")

@@ -1,3 +1,4 @@
+import secrets
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlmodel import SQLModel
 
-from pipeline.errors import DatabaseTooNew
+from pipeline.errors import CouldNotRun, DatabaseTooNew
 from pipeline.store import tables
 from pipeline.store.engine import Store
 from pipeline.store.schema import check, migrate
@@ -52,3 +53,19 @@ def test_a_database_of_a_later_orch_is_refused_and_left_alone(store: Store) -> N
         check(store)
     with pytest.raises(DatabaseTooNew, match="later Orch"):
         migrate(store)
+
+
+def test_a_user_who_may_make_no_tables_is_told_so(bare: Store, backend: str) -> None:
+    if backend != "postgresql":
+        pytest.skip("rights are PostgreSQL's")
+    role = f"reader_{secrets.token_hex(6)}"  # roles are of the whole server
+    with bare.engine.begin() as connection:
+        connection.execute(text(f"create role {role} login"))
+    try:
+        reader = Store(bare.engine.url.set(username=role).render_as_string(hide_password=False))
+        with pytest.raises(CouldNotRun, match=r"may not do that in the database at .*permission denied"):
+            migrate(reader)
+        reader.dispose()
+    finally:
+        with bare.engine.begin() as connection:
+            connection.execute(text(f"drop role {role}"))
