@@ -15,6 +15,9 @@ import psutil
 from pipeline.errors import CouldNotRun
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MARK = "ORCH_STARTED_BY"
+"""The variable that tells whose a process is, also when nobody above it in the tree of processes lives any more."""
+
 POLL_S = 0.05
 KILLED_WITHIN_S = 10
 """Seconds that a killed process may take to go; longer means that the kernel cannot end it (a hung disk)."""
@@ -65,8 +68,8 @@ async def end_group(leader: int, grace_s: float, hurry: asyncio.Event | None = N
 
     Nothing of it runs on return; idempotent. `hurry` cuts the grace short. Descendants outside the group get KILL only:
     a Prefect worker gives each flow run a session of its own. What must survive (a detached deploy hook) has a session
-    of its own too and is started by a double fork, which makes it nobody's descendant. Raises `CouldNotRun` when
-    something survives KILL.
+    of its own too and is started by a double fork, which makes it nobody's descendant, with an environment of its own,
+    for `end_marked`. Raises `CouldNotRun` when something survives KILL.
     """
     family = _family(leader)
     if family and grace_s > 0:
@@ -75,13 +78,21 @@ async def end_group(leader: int, grace_s: float, hurry: asyncio.Event | None = N
     while any(map(_runs, family)) and time.monotonic() < deadline and not (hurry and hurry.is_set()):
         await asyncio.sleep(POLL_S)
         family |= _family(leader)
-    await _kill(leader, family)
+    await _kill(family, lambda: _family(leader))
 
 
-async def _kill(leader: int, family: set[psutil.Process]) -> None:
+async def end_marked(mark: str) -> None:
+    """Kill every process that has inherited `mark`, and its descendants: what ended leaders have left elsewhere.
+
+    Nothing of it runs on return; idempotent. Raises `CouldNotRun` when something survives.
+    """
+    await _kill(set(), lambda: _marked(mark))
+
+
+async def _kill(family: set[psutil.Process], look: Callable[[], set[psutil.Process]]) -> None:
     """Kill until nothing is left: a process may have started another one since the last look."""
     deadline = time.monotonic() + KILLED_WITHIN_S
-    while left := {process for process in family | _family(leader) if _runs(process)}:
+    while left := {process for process in family | look() if _runs(process)}:
         if time.monotonic() > deadline:
             pids = sorted(process.pid for process in left)
             raise CouldNotRun(f"Processes {pids} do not end although they were killed; look at them by hand.")
@@ -106,6 +117,16 @@ def _family(leader: int) -> set[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
         members |= set(psutil.Process(leader).children(recursive=True))
     return members
+
+
+def _marked(mark: str) -> set[psutil.Process]:
+    """The processes that were started with the mark, and their descendants, that are there now."""
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended, or it is another user's
+            if process.environ().get(MARK) == mark:
+                found |= {process, *process.children(recursive=True)}
+    return found
 
 
 def _group_of(pid: int) -> int | None:

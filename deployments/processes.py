@@ -6,10 +6,12 @@
         await supervisor.wait()
 
 The block is left quietly on Ctrl-C, SIGTERM or SIGHUP, and with `CouldNotRun` when a child cannot be kept alive; either
-way every child is gone by then, in the reverse order of their start. A second signal does not wait for the graces.
+way every child is gone by then, in the reverse order of their start, with all that it started, also what an earlier
+one that died had left running: that goes on until then. A second signal does not wait for the graces.
 """
 
 import asyncio
+import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -18,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from deployments.process_groups import Started, end_group, start_in_group
+from deployments.process_groups import MARK, Started, end_group, end_marked, start_in_group
 from deployments.process_logs import ChildLog, Terminal
 from pipeline.errors import CouldNotRun
 
@@ -44,7 +46,7 @@ NEVER = Restarts(delays_s=())
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What is started: `environment` is the whole of it, nothing is inherited.
+    """What is started: `environment` is the whole of it but for a mark of ours, nothing is inherited.
 
     `ready` returns once the child serves and may raise `OrchError` to say why it never will; `ready_within_s` and
     `grace_s` (between TERM and KILL) are in seconds. `before_restart` is tried once, for `MEND_S` at most, when the child
@@ -168,6 +170,7 @@ class _Kept:
     def __init__(self, child: Child, log: ChildLog, clock: Callable[[], float]) -> None:
         self.child = child
         self.keeper: asyncio.Task[None] | None = None
+        self._mark = secrets.token_hex(8)
         self._log = log
         self._clock = clock
         self._started: Started | None = None
@@ -215,16 +218,18 @@ class _Kept:
             self._log.say(f"could not be cleaned up after: {error!r}")
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """End the child for good; what it wrote until then is in its log."""
+        """End the child for good, with what it has left anywhere; what it wrote until then is in its log."""
         if self.keeper is not None:
             self.keeper.cancel()
             await asyncio.wait({self.keeper})
         await self._end(self.child.grace_s, hurry)
+        await end_marked(self._mark)
         self._log.close()
 
     async def _spawn(self) -> Started:
+        environment = {**self.child.environment, MARK: self._mark}
         try:
-            self._started = await start_in_group(self.child.command, self.child.environment, self.child.cwd)
+            self._started = await start_in_group(self.child.command, environment, self.child.cwd)
         except OSError as error:
             raise CouldNotRun(f"{self.child.name} cannot be started: {error}.") from error
         self._reader = asyncio.create_task(self._log.copy(self._started.output), name=f"log {self.child.name}")

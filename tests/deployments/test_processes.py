@@ -187,8 +187,23 @@ async def test_a_child_that_ignores_term_is_killed_with_all_its_family(tmp_path:
     assert not runs(in_a_session_of_its_own)
 
 
-async def test_a_process_started_by_a_double_fork_survives(tmp_path: Path):
-    detach = "setsid sh -c '(echo $$; exec sleep 60) &' ; exec sleep 60"
+async def test_what_a_dead_child_has_left_goes_on_and_is_ended_with_the_rest(tmp_path: Path):
+    run = "env -i sleep 60 & echo $$ $!; wait"
+    worker = f"[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; setsid sh -c '{run}' & }}; exec sleep 60"
+    async with Supervisor(tmp_path) as supervisor:
+        await supervisor.start(shell("worker", worker, restarts=Restarts(delays_s=(0,))))
+        await pid_in(tmp_path, "worker")
+        left = [int(pid) for pid in log_of(tmp_path, "worker").split()]
+        psutil.Process(left[0]).parent().kill()  # type: ignore[union-attr]
+        await until(lambda: "starting it again" in log_of(tmp_path, "worker"))
+        await supervisor.start(shell("later", "echo $$; exec sleep 60"))
+        await pid_in(tmp_path, "later")
+        assert [runs(pid) for pid in left] == [True, True]
+    assert [runs(pid) for pid in left] == [False, False]
+
+
+async def test_a_process_started_by_a_double_fork_with_its_own_environment_survives(tmp_path: Path):
+    detach = "env -i PATH=$PATH setsid sh -c '(echo $$; exec sleep 60) &' ; exec sleep 60"
     async with Supervisor(tmp_path) as supervisor:
         await supervisor.start(shell("hook", detach.replace("$$", '$(exec sh -c "echo \\$PPID")')))
         hook = await pid_in(tmp_path, "hook")
