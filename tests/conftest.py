@@ -1,5 +1,6 @@
 """One real Prefect server for the session, started as `orch up` starts it."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -14,6 +15,9 @@ from tests.support.databases import postgres_answers, postgres_database
 # How long it takes to make examples up is a matter of what else the machine does.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+# Set before any test module imports Prefect, which reads it then: a call of Prefect that no test has given a server fails
+# at once. Otherwise Prefect starts a server by itself for it, which takes seconds and is left running when the tests end.
+os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
 
 @pytest.fixture
