@@ -1,11 +1,13 @@
 """What an agent stage does before its gates: the branch made ready, the agent's work once a visit, the push."""
 
+from flows import agent_page
 from flows.run import Run
 from pipeline import outcomes
 from pipeline.errors import StaleWrite
 from pipeline.model import AgentEnd, Found, WaitKind
 from pipeline.outcomes import Ask, Outcome, RollBack
 from pipeline.stages import Stage
+from pipeline.store import evidence
 from tasks import agents, branch
 
 
@@ -21,7 +23,10 @@ async def agent_work(run: Run) -> Run | Outcome:
     budget = await agents.asks_for_budget(key)
     if budget is not None:
         return budget
+    known = await run.root.store.aread(evidence.agent_run_of_visit, run.item, run.row.role)
     done = await agents.work(key, run.run_id)
+    if done != known:
+        await agent_page.show(run.item, done)
     if done.question:
         return Ask(WaitKind.ANSWER, done.question, run.item.tip or "start")
     if done.end is not AgentEnd.FINISHED:

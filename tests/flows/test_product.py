@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
 from pipeline.model import Choice, Hold, WaitKind
@@ -40,6 +41,14 @@ def test_the_runs_tell_the_story_by_their_names_and_tags(product: Product) -> No
 
     run = product.until(analysis, what="the analysis ended")
     assert {"orch-stage", f"item:{key}", "project:PA"} <= set(run.tags)
+    pages = product.prefect(lambda client: client.read_artifacts(artifact_filter=_of_run(run)))
+    [page] = [page.data for page in pages if page.type == "markdown"]
+    assert "| role | analyst |" in page
+    assert "The end of its log:" in page
+
+
+def _of_run(run: FlowRun) -> ArtifactFilter:
+    return ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
 
 
 def test_two_deliveries_and_a_run_by_hand_create_exactly_one_item(product: Product) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import pytest
 
 from deployments.sandbox.client import SandboxClient
+from flows import agent_page
 from flows.agent_work import agent_work
 from flows.run import Run
 from pipeline.clients.workspace import GitWorkspace
@@ -47,9 +48,14 @@ async def desk(
     for module, names in ((agents, ("clean_up", "asks_for_budget", "work")), (branch, ("prepare", "publish"))):
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name).fn)
+    monkeypatch.setattr(agent_page, "show", no_page)
     async with open_desk(sandbox, tmp_path, agent_command=(sys.executable, str(tmp_path / "agent.py"))) as desk:
         at_work(desk)
         yield desk
+
+
+async def no_page(*_: Any) -> None:
+    """There is no run whose page it could be on."""
 
 
 class Killed(BaseException):

@@ -224,6 +224,7 @@ def replaced(prefect: MadeUpPrefect, end_process: Callable[..., None], others: M
         "flows.stage.asuspend_flow_run": prefect.suspend,
         "prefect.input.run_input.aread_flow_run_input": prefect.form,
         "flows.stage.acreate_table_artifact": _nothing,
+        "flows.agent_page.acreate_markdown_artifact": _nothing,
         "flows.stage.asyncio": _asyncio_without_sleep(),
         "tasks.reverting.asyncio": _asyncio_without_sleep(),
         "tasks.landing.concurrency": prefect.concurrency,
