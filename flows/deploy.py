@@ -13,7 +13,7 @@ from pipeline.model import Health, Landed, MovedOn, Probed, Protected, WaitKind
 from pipeline.monitoring import Watched
 from pipeline.outcomes import Advance, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import ROWS, Stage
-from pipeline.store import freezes, items, journal, waits
+from pipeline.store import freezes, items, waits
 from tasks import landing, production, reverting
 from tasks.landing import Busy, merge_turn
 from tasks.outbox import deliver
@@ -79,7 +79,7 @@ async def _land(run: Run) -> Outcome | None:
 
 async def _frozen(run: Run) -> WaitFor | None:
     """What a freeze has the item wait for; asked under the merge lock. A landing that was begun is seen through."""
-    if any(effect.open for effect in await run.root.store.aread(journal.of_item, run.item.id)):
+    if await run.root.store.aread(landing.under_way, run.item):
         return None
     freeze = await run.root.store.aread(freezes.in_the_way, run.item.project)
     return WaitFor(WaitKind.FREEZE, freeze.sentence, run.item.validated) if freeze else None

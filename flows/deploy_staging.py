@@ -34,12 +34,18 @@ async def validate(run: Run) -> Run | Outcome:
 
 async def _in_turn(run: Run) -> Outcome:
     attempt = await _attempt(run)
+    commit = _validated(attempt)
+    await staging.end_overtaken(run.item.key, but=commit)
     if isinstance(attempt, RollBack):
         return attempt
     run = replace(await run.again(), merge=attempt)
-    if attempt.end is MergeEnd.VALIDATED and attempt.commit is not None:
-        await _bring_to_staging(run, attempt.commit)
+    if commit is not None:
+        await _bring_to_staging(run, commit)
     return await leave(run)
+
+
+def _validated(attempt: MergeAttempt | RollBack) -> str | None:
+    return None if isinstance(attempt, RollBack) or attempt.end is not MergeEnd.VALIDATED else attempt.commit
 
 
 async def _is_confirmed(run: Run) -> bool:
@@ -71,7 +77,9 @@ async def _bring_to_staging(run: Run, commit: str) -> None:
     baseline = await run.root.store.aread(stands.baseline, run.project.key)
     measured = bool(run.project.coverage_command)
     fell = percent is not None and baseline is not None and percent < baseline.percent - run.project.coverage_tolerance
-    if not fell and (percent is not None or not measured):
+    if fell or (percent is None and measured):
+        await staging.end_overtaken(run.item.key)
+    else:
         await staging.deploy_to_staging(run.item.key, run.lease, commit)
 
 

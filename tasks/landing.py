@@ -13,7 +13,9 @@ from pipeline.errors import CouldNotRun, Refused, TurnedAway
 from pipeline.model import Landed, MovedOn, Protected, WorkItem
 from pipeline.projects import Project
 from pipeline.store import items, journal, outbox, queue
+from pipeline.store.journal import Effect
 from pipeline.store.leases import Lease
+from pipeline.workspace import Workspace
 from tasks.services import Services
 from tasks.steps import STEP, subject
 from tasks.turned_away import refusal
@@ -83,12 +85,14 @@ async def land(key: str, lease: Lease, lock: MergeLock) -> Landed | MovedOn | Pr
         raise CouldNotRun(f"{key} cannot land: no commit of it has been validated.")
     workspace = root.workspace(project)
     tip = await asyncio.to_thread(workspace.fetch)
+    await _end_overtaken(root, item, project, tip, but=item.validated)
     if await asyncio.to_thread(workspace.is_ancestor, item.validated, tip):
         begun = await root.store.aread(_begun, item)
         if begun or not await asyncio.to_thread(workspace.diffstat, item.validated, tip):
             return await _landed(root, item, item.validated, lease)
         return MovedOn(tip)
     if tip != item.validated_base:
+        await _end_overtaken(root, item, project, tip)
         return MovedOn(tip)
     effect, _first = await root.store.awrite(
         journal.start, item, LAND, lease, subject=item.validated, now=root.now(), base=tip
@@ -131,10 +135,42 @@ async def move(
     return await asyncio.to_thread(lambda: workspace.land(commit, expected=base))
 
 
+async def _end_overtaken(root: Services, item: WorkItem, project: Project, tip: str, *, but: str | None = None) -> None:
+    """End the landings, except that of `but`, that were begun, whose answer was lost, and which are not to be repeated."""
+    for effect in await root.store.aread(_landings, item):
+        commit = _commit(effect)
+        if not effect.open or commit == but:
+            continue
+        if await _has(root.workspace(project), commit, tip):
+            await root.store.awrite(journal.finish, effect, f"the default branch contains {commit}", root.now())
+        else:
+            await root.store.awrite(journal.abandon, effect)
+
+
+async def _has(workspace: Workspace, commit: str, tip: str) -> bool:
+    """Whether the default branch, fetched just now, has `commit`; of a commit that was never fetched it is known, too."""
+    try:
+        return await asyncio.to_thread(workspace.is_ancestor, commit, tip)
+    except CouldNotRun:
+        return False
+
+
+def under_way(session: Session, item: WorkItem) -> bool:
+    """Whether the landing of the validated commit was begun and its outcome is not known yet."""
+    return any(effect.open and _commit(effect) == item.validated for effect in _landings(session, item))
+
+
 def _begun(session: Session, item: WorkItem) -> bool:
     """Whether an earlier run may have landed the validated commit itself."""
-    wanted = (LAND, item.validated)
-    return any((e.name, e.key.rpartition(":")[2]) == wanted for e in journal.of_item(session, item.id))
+    return any(_commit(effect) == item.validated for effect in _landings(session, item))
+
+
+def _landings(session: Session, item: WorkItem) -> list[Effect]:
+    return [effect for effect in journal.of_item(session, item.id) if effect.name == LAND]
+
+
+def _commit(effect: Effect) -> str:
+    return effect.key.rpartition(":")[2]
 
 
 async def _landed(root: Services, item: WorkItem, commit: str, lease: Lease) -> Landed:

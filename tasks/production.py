@@ -127,7 +127,12 @@ def _settle(session: Session, item: WorkItem, lease: Lease, watched_until: datet
 
 
 def end_failed(session: Session, item: WorkItem, why: str, now: datetime) -> None:
-    """End the item's open deploy as failed, and forget that production runs it; whoever calls this holds the item."""
+    """End the item's open deploy as failed, and forget that production runs it; whoever calls this holds the item.
+
+    So is a rollback that nobody has seen the end of: a person looks at production now.
+    """
+    if (rollback := _open_rollback(session, item)) is not None:
+        journal.finish(session, rollback, f"nobody saw how it ended: {why}", now)
     effect = open_deploy(session, item)
     if effect is not None:
         journal.finish(session, effect, f"failed: {why}", now)
@@ -222,8 +227,11 @@ async def roll_back(key: str, lease: Lease) -> str:
     """
     root, item, project = await subject(key)
     commit = item.landed or ""
-    kept = await _kept_from_rolling_back(root, item, project)
+    begun = await root.store.aread(_open_rollback, item)
+    kept = await _rolled_back_already(root, item, project, begun) or await _kept_from_rolling_back(root, item, project)
     if kept is not None:
+        if begun is not None:
+            await root.store.awrite(journal.finish, begun, kept, root.now())
         return kept
     previous = str((await root.store.aread(_deploys, item))[-1].details["previous"])
     effect, _first = await root.store.awrite(
@@ -242,6 +250,22 @@ async def roll_back(key: str, lease: Lease) -> str:
     )
     await root.store.awrite(journal.finish, effect, said, root.now())
     return said
+
+
+def _open_rollback(session: Session, item: WorkItem) -> Effect | None:
+    """The rollback of what has landed that a run began and did not live to end."""
+    effects = journal.of_item(session, item.id)
+    return next((e for e in effects if e.open and e.key == f"{ROLLBACK}:{item.id}:{item.landed}"), None)
+
+
+async def _rolled_back_already(root: Services, item: WorkItem, project: Project, begun: Effect | None) -> str | None:
+    """What became of a rollback that was begun, where production says that it went well; None when it is to be made."""
+    if begun is None:
+        return None
+    previous = str(begun.details["previous"])
+    seen = await ItemStands(root, item, project).probe(Stand.PRODUCTION, previous)
+    there = seen.health is Health.HEALTHY and seen.revision == previous
+    return f"Production was rolled back to {previous[:12]}." if there else None
 
 
 async def _kept_from_rolling_back(root: Services, item: WorkItem, project: Project) -> str | None:

@@ -8,7 +8,7 @@ from deployments.sandbox.client import SandboxClient
 from pipeline.errors import CouldNotRun, Unavailable
 from pipeline.model import Landed, MovedOn, WorkItem
 from pipeline.stages import Stage
-from pipeline.store import journal
+from pipeline.store import items, journal
 from pipeline.store.leases import Lease
 from tasks import landing
 from tasks.landing import MergeLock
@@ -85,6 +85,40 @@ async def test_a_gitea_that_is_away_leaves_a_landing_that_is_looked_at_again(des
     assert [effect.open for effect in desk.store.read(journal.of_item, item.id)] == [True]
     assert await landing.land.fn(item.key, lease, LOCK) == Landed(item.validated or "")
     assert [effect.open for effect in desk.store.read(journal.of_item, item.id)] == [False]
+
+
+def landings(desk: Desk, item: WorkItem) -> list[tuple[str, bool]]:
+    """The landings on record: of which commit, and whether they are still open."""
+    return [(e.key.rpartition(":")[2], e.open) for e in desk.store.read(journal.of_item, item.id)]
+
+
+async def answer_is_lost(desk: Desk, item: WorkItem, lease: Lease) -> None:
+    desk.sandbox.fail_next("gitea", 1, status=503, match="/pulls/")
+    with pytest.raises(Unavailable):
+        await landing.land.fn(item.key, lease, LOCK)
+    assert landings(desk, item) == [(item.validated, True)]
+    assert desk.store.read(landing.under_way, item)
+
+
+async def test_a_landing_without_an_answer_is_struck_out_when_the_default_branch_has_moved_on_without_it(
+    desk: Desk,
+) -> None:
+    item, lease = validated(desk, "grapes")
+    await answer_is_lost(desk, item, lease)
+    tip = desk.sandbox.commit("main", {"neighbour": "Was faster than the grapes."}, "Land first", who="ada")
+    assert await landing.land.fn(item.key, lease, LOCK) == MovedOn(tip)
+    assert landings(desk, item) == []
+    assert not desk.store.read(landing.under_way, item)
+
+
+async def test_a_landing_without_an_answer_of_what_was_validated_before_ends_with_the_next_landing(desk: Desk) -> None:
+    item, lease = validated(desk, "honey")
+    await answer_is_lost(desk, item, lease)
+    tip = desk.sandbox.commit("feature/honey", {"honey": "More honey."}, "Write more", who="api")
+    again = desk.store.write(items.update, item, lease.token, desk.clock.now, tip=tip, validated=tip)
+    assert not desk.store.read(landing.under_way, again)
+    assert await landing.land.fn(item.key, lease, LOCK) == Landed(tip)
+    assert (item.validated, True) not in landings(desk, item)
 
 
 async def test_another_projects_merge_lock_lands_nothing(desk: Desk) -> None:

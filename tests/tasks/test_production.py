@@ -340,6 +340,52 @@ async def test_nothing_is_rolled_back_after_the_window(desk: Desk) -> None:
     assert await rolled_back(desk, item, lease) == "The window is over; production was left as it is."
 
 
+def killed_in_its_rollback(desk: Desk, previous: str | None = None) -> tuple[WorkItem, Lease]:
+    """A landed item whose run died when it had begun to bring `previous` back, by default what serves now."""
+    item, lease = landed(desk)
+    previous = previous or desk.sandbox.stand("production").revision
+    begun(desk, item, lease, previous=previous)
+    said = {"subject": A, "now": desk.clock.now, "previous": previous}
+    desk.store.write(lambda session: journal.start(session, item, production.ROLLBACK, lease, **said))
+    return item, lease
+
+
+def rollbacks(desk: Desk, item: WorkItem) -> list[tuple[bool, str]]:
+    effects = desk.store.read(journal.of_item, item.id)
+    return [(e.open, e.outcome) for e in effects if e.name == production.ROLLBACK]
+
+
+async def test_a_rollback_whose_run_died_after_it_is_found_done_and_ends(desk: Desk) -> None:
+    item, lease = killed_in_its_rollback(desk)
+    hooks = len(desk.sandbox.stand("production").deploys)
+    said = f"Production was rolled back to {desk.sandbox.stand('production').revision[:12]}."
+    assert await production.roll_back.fn(item.key, lease) == said
+    assert rollbacks(desk, item) == [(False, said)]
+    assert len(desk.sandbox.stand("production").deploys) == hooks
+
+
+async def test_a_rollback_whose_run_died_goes_on_where_production_is_not_what_it_was_before(desk: Desk) -> None:
+    item, lease = killed_in_its_rollback(desk)
+    served = desk.sandbox.stand("production").revision
+    desk.sandbox.break_stand("production", "unhealthy", 2)
+    said = f"Production was rolled back to {served[:12]}."
+    assert await production.roll_back.fn(item.key, lease) == said
+    assert rollbacks(desk, item) == [(False, said)]
+
+
+async def test_a_rollback_whose_run_died_ends_where_somebody_else_has_deployed_since(desk: Desk) -> None:
+    item, lease = killed_in_its_rollback(desk, previous=B)
+    said = await production.roll_back.fn(item.key, lease)
+    assert "which is not this change" in said
+    assert rollbacks(desk, item) == [(False, said)]
+
+
+async def test_no_rollback_is_open_once_a_person_is_called(desk: Desk) -> None:
+    item, _lease = killed_in_its_rollback(desk)
+    fails(desk, item)
+    assert rollbacks(desk, item) == [(False, "nobody saw how it ended: it did not come up")]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
