@@ -74,6 +74,9 @@ def _claim(
     item = items.latest(session, key)
     if item is None:
         return NotNow("No such work item", f"There is no work item {key}; move its card to To Analyse to start it.")
+    item = items.snapshot(
+        items.lock(session, item.id)
+    )  # what others have committed before counts, and nothing comes between
     if item.stage is not stage:
         return NotNow("Not at this stage", f"{key} is at {item.stage}, not at {stage}: nothing to do.")
     if (held := decide.held_because(item)) is not None:

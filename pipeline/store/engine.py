@@ -51,9 +51,14 @@ class Store:
 
     @contextmanager
     def look(self) -> Iterator[Session]:
-        """One reading transaction; takes no write lock."""
+        """One reading transaction: a snapshot, however many selects it makes; takes no write lock."""
+        options: dict[str, Any] = {"orch_reads_only": True}
+        if (
+            self.engine.dialect.name == "postgresql"
+        ):  # where each select sees what was committed last; SQLite reads a snapshot
+            options["isolation_level"] = "REPEATABLE READ"
         with (
-            self.engine.execution_options(orch_reads_only=True).connect() as connection,
+            self.engine.execution_options(**options).connect() as connection,
             Session(connection, expire_on_commit=False) as session,
         ):
             yield session

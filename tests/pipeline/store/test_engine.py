@@ -66,6 +66,16 @@ def test_a_reader_is_not_held_up_by_a_writer(store: Store) -> None:
     assert store.read(_letters) == 1
 
 
+def test_a_read_of_several_selects_sees_one_moment(store: Store) -> None:
+    def twice(session: Session) -> tuple[int, int]:
+        before = _letters(session)
+        store.write(_put, "meanwhile")
+        return before, _letters(session)
+
+    assert store.read(twice) == (0, 0)
+    assert store.read(_letters) == 1
+
+
 def test_times_come_back_as_aware_utc(store: Store) -> None:
     store.write(heartbeats.beat, "tick", NOW)
     assert store.read(heartbeats.last, "tick") == NOW
