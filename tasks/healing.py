@@ -63,13 +63,14 @@ async def heal(root: Services, key: str) -> str | None:
 class Observed:
     """What Prefect says, asked once for all items: runs that begin or go on, and the runs that items name, by id.
 
-    What people have cancelled is asked for only when something would be started.
+    What people have cancelled is asked for only when something would be started. `patience` is with the tracker.
     """
 
     begun: Mapping[str, Sequence[FlowRun]]
     named: Mapping[str, FlowRun]
     crowded: bool = False
     cancels: Cancels = field(default_factory=Cancels)
+    patience: entrance.Patience = field(default_factory=entrance.Patience)
 
 
 async def observe(found: Iterable[Standing]) -> Observed:
@@ -211,7 +212,7 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
             None if _comes(item, seen, now) else await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
         )
     started = None
-    if await _due(root, item, wait, now) and not _comes(item, seen, now):
+    if await _due(root, item, wait, seen, now) and not _comes(item, seen, now):
         started = await _enter_due(root, item, wait.since, f"looking again at {wait.kind}", seen, guard)
     if started is None and wait.look_again_at is not None and wait.look_again_at <= now:
         # the others whose time has come are not to wait behind this one for ever
@@ -224,11 +225,11 @@ def _comes(item: WorkItem, seen: Observed, now: datetime) -> bool:
     return seen.crowded or any(on_its_way(run, now) for run in seen.begun.get(item.key, ()))
 
 
-async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
+async def _due(root: Services, item: WorkItem, wait: Wait, seen: Observed, now: datetime) -> bool:
     if wait.kind is WaitKind.CI and root.project(item.project).ci == "forge":
         return await _ci_has_spoken(root, item, wait, now)
     if wait.kind in (WaitKind.DEPENDENCY, WaitKind.SERIAL):
-        return await entrance.opens(root, item, wait)
+        return await entrance.opens(root, item, wait, seen.patience)
     if wait.kind is WaitKind.FREEZE:
         return await root.store.aread(freezes.in_the_way, item.project) is None
     if wait.kind is WaitKind.MERGE_TURN:
