@@ -122,7 +122,9 @@ def _refuse(session: Session, root: Services, candidate: WorkItem, card: Tracker
     html = as_comment(root.texts("intake_refused", key=key, why=result.sentence))
     payload = {"html": html, "external_id": once, "tracker_id": candidate.tracker_id}
     if outbox.put(session, outbox.Kind.COMMENT, key, payload, now, dedupe=f"comment:{once}"):
-        outbox.put(session, outbox.Kind.STATUS, key, {"refused": candidate.tracker_id}, now, dedupe=f"status:{once}")
+        outbox.put(
+            session, outbox.Kind.STATUS, key, {outbox.REFUSED: candidate.tracker_id}, now, dedupe=f"status:{once}"
+        )
 
 
 def _gone(session: Session, root: Services, key: str, why: str) -> None:

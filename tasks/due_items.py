@@ -32,8 +32,9 @@ CHECKED = prefect_api.PAGE
 ITEM_S = 8
 """How long one item may take; one that hangs comes later, and the others have their turn."""
 
-ASKS_OUTSIDE = (WaitKind.CI, WaitKind.DEPENDENCY, WaitKind.SERIAL)
-"""Waits of which Gitea or Plane is asked whether they are over."""
+ASKS_THE_FORGE = (WaitKind.CI,)
+ASKS_THE_TRACKER = (WaitKind.DEPENDENCY, WaitKind.SERIAL)
+"""Waits of which one of them may be asked whether they are over: where one hangs, the other's do not wait for it."""
 
 
 async def heal_due(root: Services) -> list[str]:
@@ -70,16 +71,17 @@ def _find(session: Session, root: Services) -> tuple[list[list[Standing]], list[
     groups = [
         sorted(owned, key=lambda one: one.item.hold is not None)[:AT_ONCE],  # those first that can go on
         rotated(due.decided(session, limit=AT_ONCE), now),
-        [one for one in looking if not _asks_outside(one)],
-        [one for one in looking if _asks_outside(one)][:AT_ONCE],
+        [one for one in looking if not _waits_for(one, *ASKS_THE_FORGE, *ASKS_THE_TRACKER)],
+        [one for one in looking if _waits_for(one, *ASKS_THE_FORGE)][:AT_ONCE],
+        [one for one in looking if _waits_for(one, *ASKS_THE_TRACKER)][:AT_ONCE],
         rotated(due.abandoned(session, now, graces, limit=LOOKED_AT), now),
     ]
     decided = {one.item.id for group in groups for one in group}
     return groups, [one for one in due.unchecked(session, limit=CHECKED) if one.item.id not in decided]
 
 
-def _asks_outside(one: Standing) -> bool:
-    return one.wait is not None and one.wait.kind in ASKS_OUTSIDE
+def _waits_for(one: Standing, *kinds: WaitKind) -> bool:
+    return one.wait is not None and one.wait.kind in kinds
 
 
 async def _changed(root: Services, asked: list[Standing], seen: Observed) -> list[Standing]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
@@ -11,13 +11,24 @@ from pipeline.errors import OrchError
 from pipeline.model import TrackerItem, TrackerRef, Wait, WorkItem
 from pipeline.outcomes import WaitFor
 from pipeline.projects import Project
-from pipeline.store import admission, dependencies, items, waits
+from pipeline.store import admission, dependencies, heartbeats, items, sightings, waits
 from tasks.services import Services
 
 log = logging.getLogger("orch.entrance")
 
-ASK_S = 10
-"""How long the tracker may take to say what an item depends on, before a stage is begun without its word."""
+FRESH = timedelta(seconds=90)
+"""How old a look through a board may be for its word about a card to count without another call."""
+
+ASK_S = 5
+"""How long the tracker may take to say what an item depends on, before a stage is begun without its word. A tick gives
+one item more than that."""
+
+
+@dataclass
+class Patience:
+    """One tick's with the tracker: once it has not answered in time, it is not asked again at all."""
+
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +45,56 @@ def rules(root: Services, project_key: str) -> Rules:
     return Rules(project.max_active_items if project else 0, root.settings.dependency_sources)
 
 
-async def opens(root: Services, item: WorkItem, wait: Wait) -> bool:
+async def opens(root: Services, item: WorkItem, wait: Wait, patience: Patience) -> bool:
     """Whether an item that waits to enter its stage should try again, for it may, or waits for something else now.
 
-    Asks the store every time, and the tracker when the wait says that it is time to look again: no run is started in
-    vain, and none is kept.
+    Asks the store every time, and the tracker when the wait says that it is time to look again and the card may have
+    changed: no run is started in vain, and none is kept.
     """
     now, look_again = root.now(), root.settings.ci_look_again_s
     if wait.look_again_at is not None and now >= wait.look_again_at:
-        await refresh(root, item.key)
+        if not patience.ended and not await root.store.aread(_unchanged, root, item):
+            patience.ended = not await refresh(root, item.key)
         await root.store.awrite(waits.look_later, wait.id, now, look_again)
     by = rules(root, item.project)
     kept = await root.store.aread(admission.look, item, limit=by.limit, sources=by.sources)
     return not (isinstance(kept, WaitFor) and kept.kind is wait.kind)
 
 
-async def refresh(root: Services, key: str) -> None:
+def _unchanged(session: Session, root: Services, item: WorkItem) -> bool:
+    """Whether the look through the board, not long ago, tells that the card is as it was when its relations were read.
+
+    Relations move a card's time of change; what else it is blocked by, and is on a board, that look finds moved itself.
+    """
+    place = sightings.board(item.project)
+    looked = heartbeats.last(session, place)
+    if not root.settings.reconcile_plane_enabled or looked is None or root.now() - looked > FRESH:
+        return False
+    seen = sightings.last(session, place, [item.tracker_id]).get(item.tracker_id)
+    read = dependencies.relations_as_of(session, item.id)
+    return seen is not None and seen.changed_at is not None and read is not None and seen.changed_at <= read
+
+
+async def refresh(root: Services, key: str) -> bool:
     """Read the card's relations again where they may have changed since: no webhook tells of that.
+
+    False when the tracker has not answered in time.
 
     What cannot be read counts as ready: it keeps nobody waiting, and is asked again the next time. Without a call while
     dependencies are off, come from the database alone, or the item has landed.
     """
     item = await root.store.aread(items.find, key)
     if item is None or item.landed is not None or dependencies.FROM_TRACKER not in root.settings.dependency_sources:
-        return
+        return True
     try:
         async with asyncio.timeout(ASK_S):
             await _refresh(root, item)
-    except (OrchError, TimeoutError) as error:
-        log.warning("%s: what it is blocked by cannot be read: %s", key, str(error) or repr(error))
+    except OrchError as error:
+        log.warning("%s: what it is blocked by cannot be read: %s", key, error)
+    except TimeoutError:
+        log.warning("%s: what it is blocked by is not told within %s s", key, ASK_S)
+        return False
+    return True
 
 
 async def _refresh(root: Services, item: WorkItem) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from sqlmodel import Session
 
@@ -10,12 +9,10 @@ from pipeline.errors import Missing, OrchError, Unavailable
 from pipeline.model import WorkItem
 from pipeline.stages import Status
 from pipeline.store import counters, heartbeats, reactions, sightings
+from tasks.entrance import FRESH
 from tasks.services import Services
 
 LEFT_ALONE = (Status.BLOCKED, Status.NEEDS_INPUT, Status.AWAITING_DEPLOY, Status.DEPLOYING, Status.MONITORING)
-
-FRESH = timedelta(seconds=90)
-"""How old a look through a board may be for its word about a card to count without another call."""
 
 ASK_S = 5
 """How long Plane may take to say where one card stands."""

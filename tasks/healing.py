@@ -63,13 +63,14 @@ async def heal(root: Services, key: str) -> str | None:
 class Observed:
     """What Prefect says, asked once for all items: runs that begin or go on, and the runs that items name, by id.
 
-    What people have cancelled is asked for only when something would be started.
+    What people have cancelled is asked for only when something would be started. `patience` is with the tracker.
     """
 
     begun: Mapping[str, Sequence[FlowRun]]
     named: Mapping[str, FlowRun]
     crowded: bool = False
     cancels: Cancels = field(default_factory=Cancels)
+    patience: entrance.Patience = field(default_factory=entrance.Patience)
 
 
 async def observe(found: Iterable[Standing]) -> Observed:
@@ -221,7 +222,7 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
             return None
         return await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
     started = None
-    if await _due(root, item, wait, now):
+    if await _due(root, item, wait, seen, now):
         comes = _comes(item, seen, now)
         if comes and wait.kind.timed and not seen.crowded:
             return None  # put off, its look would not be due when the run that was scheduled for it comes
@@ -238,11 +239,11 @@ def _comes(item: WorkItem, seen: Observed, now: datetime) -> bool:
     return seen.crowded or any(on_its_way(run, now) for run in seen.begun.get(item.key, ()))
 
 
-async def _due(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
+async def _due(root: Services, item: WorkItem, wait: Wait, seen: Observed, now: datetime) -> bool:
     if wait.kind is WaitKind.CI and root.project(item.project).ci == "forge":
         return await _ci_has_spoken(root, item, wait, now)
     if wait.kind in (WaitKind.DEPENDENCY, WaitKind.SERIAL):
-        return await entrance.opens(root, item, wait)
+        return await entrance.opens(root, item, wait, seen.patience)
     if wait.kind is WaitKind.FREEZE:
         return await root.store.aread(freezes.in_the_way, item.project) is None
     if wait.kind is WaitKind.MERGE_TURN:

@@ -16,7 +16,7 @@ from pipeline.inbound.telegram import WAIT
 from pipeline.model import Delivery, InboundSignal, StateChange
 from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
-from pipeline.stages import Stage, Status
+from pipeline.stages import Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
@@ -296,13 +296,11 @@ def _of_commit(session: Session, project: Project, commit: str, branches: object
 
 def _only_in_development(session: Session, project: Project, commit: str) -> str | None:
     """The one item of the project that CI may be about; with several a guess would be as good as another."""
-    found = [
-        item.key
-        for item in items.live(session)
-        if item.project == project.key and item.stage is Stage.DEVELOPMENT and item.hold is None
-    ]
+    found = items.in_development(session, project.key, limit=2)
     if len(found) > 1:
-        log.info("a status of %s in %s is left alone: %s are all in development", commit, project.key, ", ".join(found))
+        log.info(
+            "a status of %s in %s is left alone: %s are both in development", commit, project.key, " and ".join(found)
+        )
     return found[0] if len(found) == 1 else None
 
 

@@ -121,7 +121,7 @@ async def _status(root: Services, letter: Letter) -> None:
 
     What is true may change while Plane answers, and another sender may have shown it first: looked at again afterwards.
     """
-    if "refused" in letter.payload:
+    if outbox.REFUSED in letter.payload:
         await _show_refused(root, letter)
         return
     found = await root.store.aread(_item_and_wait, letter.item_key)
@@ -151,14 +151,16 @@ async def _show(root: Services, item: WorkItem, wait: Wait | None) -> None:
 
 
 async def _show_refused(root: Services, letter: Letter) -> None:
-    """A card that was not let in has no item; it is shown as blocked."""
+    """A card that was not let in has no item and is shown as blocked; one that was let in since is left as it is."""
+    if await root.store.aread(items.find, letter.item_key) is not None:
+        return
     project = root.projects.of_work_item(letter.item_key)
     if project is None:
         raise Refused(f"{letter.item_key} belongs to no project of the registry.")
     target = (await root.states.of(project)).id_of(Status.BLOCKED)
     if target is None:
         raise Refused(f"Project {project.key} has no state that could stand for blocked.")
-    await root.tracker.set_state(project, str(letter.payload["refused"]), target)
+    await root.tracker.set_state(project, str(letter.payload[outbox.REFUSED]), target)
 
 
 def _unheard(session: Session, root: Services, item: WorkItem, state_id: str) -> bool:

@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from blocks import LOGOS
 from deployments.control import release
 from deployments.receiver.metrics import CONTENT_TYPE, metrics
-from deployments.receiver.queue_view import queue_view
+from deployments.receiver.queue_view import QueueView
 from deployments.receiver.status_page import StatusPage
 from pipeline.errors import BadSignature, OrchError, Refused, UnreadableDelivery
 from pipeline.inbound.gitea import parse_gitea
@@ -82,9 +82,11 @@ def create_app(root: Services) -> FastAPI:
     async def healthz() -> Response:
         return await _health(root)
 
+    told = QueueView(root)
+
     @app.get("/queue")
     async def queue() -> Response:
-        return JSONResponse(await root.store.aread(queue_view, root))
+        return JSONResponse(await told.now())
 
     page = StatusPage(root)
 

@@ -3,6 +3,8 @@
 It is read from the store and the settings alone: Prefect is not asked.
 """
 
+import asyncio
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,6 +33,28 @@ from tasks.services import Services
 
 STOPPING = 500
 """Items being stopped that are told, at most."""
+
+
+FRESH_S = 3.0
+"""Seconds for which the same is told to everybody who asks: nobody has to be let in to ask, and many cost no more."""
+
+
+class QueueView:
+    """What `/queue` tells, kept for a moment."""
+
+    def __init__(self, root: Services) -> None:
+        self._root = root
+        self._made, self._view = -math.inf, dict[str, Any]()
+        self._making = asyncio.Lock()
+
+    async def now(self) -> dict[str, Any]:
+        """The view, at most `FRESH_S` old."""
+        async with self._making:
+            clock = asyncio.get_running_loop().time()
+            if clock - self._made >= FRESH_S:
+                self._view = await self._root.store.aread(queue_view, self._root)
+                self._made = clock
+            return self._view
 
 
 def queue_view(session: Session, root: Services) -> dict[str, Any]:

@@ -137,6 +137,12 @@ def live(session: Session) -> list[WorkItem]:
     return [snapshot(row) for row in rows]
 
 
+def in_development(session: Session, project: str, *, limit: int) -> list[str]:
+    """Keys of a project's items that stand at development and are not held, at most `limit`."""
+    at = (WorkItemRow.project == project, WorkItemRow.stage == Stage.DEVELOPMENT.value, col(WorkItemRow.hold).is_(None))
+    return list(session.exec(select(WorkItemRow.key).where(*at, known_item()).limit(limit)).all())
+
+
 def all_items(session: Session, *, limit: int = 200) -> list[WorkItem]:
     """The latest `limit` items that are not set aside, newest first."""
     rows = session.exec(select(WorkItemRow).where(known_item()).order_by(col(WorkItemRow.id).desc()).limit(limit)).all()

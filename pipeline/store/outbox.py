@@ -36,6 +36,10 @@ BACK_OFF = (2, 10, 30, 120, 600)
 """Seconds until a row that could not be sent is tried again, by the number of tries; the last repeats."""
 
 
+REFUSED = "refused"
+"""In a status letter: the card that was not let in, of which there is no item."""
+
+
 class Kind(StrEnum):
     """What is sent where."""
 
@@ -157,18 +161,19 @@ def landed(session: Session, item_key: str, pull: int, commit: str, now: datetim
 
 
 def _waits(session: Session, kind: Kind, item_key: str) -> bool:
-    """Whether a letter of this kind is in the box that nobody is sending yet: one for an item is enough."""
-    return (
-        session.exec(
-            select(OutboxRow.id).where(
-                OutboxRow.kind == kind,
-                OutboxRow.item_key == item_key,
-                col(OutboxRow.sent_at).is_(None),
-                col(OutboxRow.claimed_until).is_(None),
-            )
-        ).first()
-        is not None
-    )
+    """Whether a letter of this kind is in the box that nobody is sending yet: one for an item is enough.
+
+    One about a card that was refused says nothing about the item which that card has become since.
+    """
+    payloads = session.exec(
+        select(OutboxRow.payload).where(
+            OutboxRow.kind == kind,
+            OutboxRow.item_key == item_key,
+            col(OutboxRow.sent_at).is_(None),
+            col(OutboxRow.claimed_until).is_(None),
+        )
+    ).all()
+    return any(REFUSED not in payload for payload in payloads)
 
 
 def claim(

@@ -58,10 +58,17 @@ def all_of_them(session: Session) -> list[Aside]:
 
 
 def items(session: Session) -> list[AsideItem]:
-    """The items, not cancelled, that this version does not understand as a whole, newest first."""
-    query = select(WorkItemRow).where(col(WorkItemRow.cancelled_at).is_(None), ~known_item())
+    """The items, not ended, that this version does not understand as a whole, newest first.
+
+    Those that have ended are by far the most, and nothing is done about them.
+    """
+    query = select(WorkItemRow).where(col(WorkItemRow.cancelled_at).is_(None), _not_done(), ~known_item())
     rows = session.exec(query.order_by(col(WorkItemRow.id).desc())).all()
     return [AsideItem(row.key, row.project, row.title, row.branch, row.stage, row.entered_at) for row in rows]
+
+
+def _not_done() -> Any:
+    return WorkItemRow.stage != Stage.DONE.value
 
 
 def _unknown(session: Session, what: str, column: Any, kind: type[StrEnum], current: Any) -> Iterator[Aside]:
@@ -83,8 +90,8 @@ def _of_waits(column: Any) -> Any:
 _LOOKED_AT: tuple[tuple[str, Any, type[StrEnum], Any], ...] = (
     ("signal", SignalRow.signal, Signal, select(SignalRow.signal, SignalRow.item_key).where(col(SignalRow.consumed_at).is_(None))),
     ("letter", OutboxRow.kind, Kind, select(OutboxRow.kind, OutboxRow.item_key).where(col(OutboxRow.sent_at).is_(None))),
-    ("stage", WorkItemRow.stage, Stage, _of_items(WorkItemRow.stage, WorkItemRow.cancelled_at)),
-    ("hold", WorkItemRow.hold, Hold, _of_items(WorkItemRow.hold, WorkItemRow.cancelled_at)),
+    ("stage", WorkItemRow.stage, Stage, _of_items(WorkItemRow.stage, WorkItemRow.cancelled_at).where(_not_done())),
+    ("hold", WorkItemRow.hold, Hold, _of_items(WorkItemRow.hold, WorkItemRow.cancelled_at).where(_not_done())),
     ("wait", WaitRow.kind, WaitKind, _of_waits(WaitRow.kind)),
     ("stage of the wait", WaitRow.stage, Stage, _of_waits(WaitRow.stage)),
     (

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from benchmarks.counting import counted_requests
 from flows import deploy
 from flows.run import Run
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import dependencies, due, freezes, journal, outbox, waits
-from tasks import cards, entrance, healing
+from pipeline.store.due import Standing
+from tasks import cards, due_items, entrance, healing
 from tasks.ownership import Claimed, NotNow, claim, release
+from tasks.polling import poll_board
 from tests.support.deliveries import plane_says
 from tests.support.hooks import plane_moved
 from tests.support.services import Desk
@@ -234,9 +237,9 @@ async def test_a_stranger_whose_webhook_is_lost_is_asked_about_when_it_is_time(d
     desk.sandbox.move_card(stranger.key, "Done")
     wait = desk.wait_of(item)
     assert wait is not None
-    assert not await entrance.opens(desk.root, item, wait)
+    assert not await entrance.opens(desk.root, item, wait, entrance.Patience())
     desk.clock.forward(desk.settings.ci_look_again_s + 1)
-    assert await entrance.opens(desk.root, item, wait)
+    assert await entrance.opens(desk.root, item, wait, entrance.Patience())
 
 
 async def test_who_still_has_to_wait_gets_no_run(desk: Desk) -> None:
@@ -246,7 +249,7 @@ async def test_who_still_has_to_wait_gets_no_run(desk: Desk) -> None:
     wait = desk.wait_of(item)
     assert wait is not None
     for _ in range(2):
-        assert not await entrance.opens(desk.root, item, wait)
+        assert not await entrance.opens(desk.root, item, wait, entrance.Patience())
 
 
 # --- healing
@@ -256,9 +259,9 @@ async def test_a_frozen_item_is_due_once_the_freeze_is_over(desk: Desk) -> None:
     item = desk.item(Stage.DEPLOY)
     desk.store.write(freezes.freeze, "SHOP", actor="ada", why="release", now=desk.clock.now)
     wait = desk.store.write(waits.begin, item, WaitKind.FREEZE, key="f", sentence="frozen", now=desk.clock.now)
-    assert not await healing._due(desk.root, item, wait, desk.clock.now)
+    assert not await healing._due(desk.root, item, wait, healing.Observed({}, {}), desk.clock.now)
     desk.store.write(freezes.thaw, "SHOP", desk.clock.now)
-    assert await healing._due(desk.root, item, wait, desk.clock.now)
+    assert await healing._due(desk.root, item, wait, healing.Observed({}, {}), desk.clock.now)
 
 
 # --- freezes
@@ -285,3 +288,60 @@ async def test_a_landing_that_was_begun_is_seen_through_in_spite_of_a_freeze(des
     desk.store.write(journal.start, run.item, "land", run.lease, subject="a" * 40, now=desk.clock.now)
     desk.store.write(freezes.freeze, "", actor="ada", why="release day", now=desk.clock.now)
     assert await deploy._frozen(run) is None
+
+
+# --- how often Plane is asked
+
+
+async def waiting(desk: Desk, number: int = 1) -> list[Standing]:
+    """Items whose relations were read, that wait for another one, and whose time to look again has come."""
+    other, found = desk.item(), []
+    for item in [desk.item() for _ in range(number)]:
+        desk.sandbox.block(item.key, by=[other.key])
+        await entrance.refresh(desk.root, item.key)
+        desk.store.write(
+            waits.begin, item, WaitKind.DEPENDENCY, key=f"d-{item.key}", sentence="waits", now=desk.clock.now,
+            look_again_at=desk.clock.now,
+        )  # fmt: skip
+        found.append(Standing(item, desk.wait_of(item)))
+    return found
+
+
+async def test_a_card_that_the_board_shows_unchanged_is_not_asked_for_again(desk: Desk) -> None:
+    [one] = await waiting(desk)
+    await poll_board(desk.root, desk.project)
+    with counted_requests({}) as requests:
+        assert await healing.heal_one(desk.root, one, healing.Observed({}, {})) is None
+    assert requests["other"] == 0
+
+    another = desk.item()
+    desk.sandbox.block(one.item.key, by=[another.key])
+    await poll_board(desk.root, desk.project)
+    assert await healing.heal_one(desk.root, one, healing.Observed({}, {})) is None
+    assert another.key in blockers(desk, one.item)
+
+
+async def test_without_a_look_through_the_board_the_card_itself_is_asked_for(desk: Desk) -> None:
+    [one] = await waiting(desk)
+    await poll_board(desk.root, desk.project)
+    desk.clock.forward(600)
+    with counted_requests({}) as requests:
+        assert await healing.heal_one(desk.root, one, healing.Observed({}, {})) is None
+    assert requests["other"] == 1
+
+
+async def test_a_plane_that_hangs_is_asked_about_one_waiting_item_a_tick(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, seen = await waiting(desk, 3), healing.Observed({}, {})
+    desk.clock.forward(600)
+    monkeypatch.setattr(entrance, "ASK_S", 0.3)
+    desk.sandbox.hang("plane")
+    with counted_requests({}) as requests:
+        for one in found:
+            assert await healing.heal_one(desk.root, one, seen) is None
+    assert requests["other"] == 1
+
+
+def test_one_item_has_time_for_a_plane_that_hangs() -> None:
+    assert entrance.ASK_S < due_items.ITEM_S

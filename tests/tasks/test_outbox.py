@@ -282,3 +282,24 @@ async def test_a_chat_that_moved_is_written_to_and_people_are_asked_once_to_set_
     assert [text for text in there if text.startswith("message")] == ["message 0", "message 1", "message 2"]
     [asked] = [text for text in there if "ORCH_TELEGRAM_CHAT_ID" in text]
     assert "-1001" in asked
+
+
+async def test_a_card_that_was_let_in_after_it_was_refused_is_not_shown_blocked_by_a_late_letter(desk: Desk) -> None:
+    card = desk.card(state="To Analyse")
+    item = desk.item(card=card)
+    desk.store.write(outbox.put, outbox.Kind.STATUS, card.key, {"refused": card.id}, desk.clock.now)
+    await deliver(desk.root)
+    assert desk.sandbox.card(item.key).state == "To Analyse"
+
+
+async def test_a_letter_about_a_refused_card_does_not_stand_for_what_its_item_shows(desk: Desk) -> None:
+    item = desk.item()
+    desk.store.write(outbox.put, outbox.Kind.STATUS, item.key, {"refused": item.tracker_id}, desk.clock.now)
+    assert [desk.store.write(outbox.status, item.key, desk.clock.now) for _ in range(2)] == [True, False]
+
+
+async def test_a_card_that_was_refused_is_shown_blocked(desk: Desk) -> None:
+    card = desk.card(state="To Analyse")
+    desk.store.write(outbox.put, outbox.Kind.STATUS, card.key, {outbox.REFUSED: card.id}, desk.clock.now)
+    await deliver(desk.root)
+    assert desk.sandbox.card(card.key).state == "Blocked"

@@ -119,6 +119,11 @@ async def test_an_item_whose_forge_hangs_comes_behind_the_others_at_the_next_tic
 
 def test_those_that_ask_outside_and_those_that_do_not_are_seen_to_side_by_side(desk: Desk) -> None:
     waiting, abandoned, backing_off = waits_for_ci(desk), desk.item(Stage.REVIEW), desk.item(Stage.REVIEW)
+    depending = desk.item(Stage.REVIEW)
+    desk.store.write(
+        waits.begin, depending, WaitKind.DEPENDENCY, key="d", sentence="another", now=desk.clock.now,
+        look_again_at=desk.clock.now,
+    )  # fmt: skip
     desk.store.write(
         waits.begin, backing_off, WaitKind.BACK_OFF, key="b", sentence="away", now=desk.clock.now,
         look_again_at=desk.clock.now,
@@ -126,7 +131,7 @@ def test_those_that_ask_outside_and_those_that_do_not_are_seen_to_side_by_side(d
     desk.clock.forward(3600)
     groups, _ = desk.store.read(due_items._find, desk.root)
     assert [[one.item.key for one in group] for group in groups if group] == [
-        [backing_off.key], [waiting.key], [abandoned.key],
+        [backing_off.key], [waiting.key], [depending.key], [abandoned.key],
     ]  # fmt: skip
 
 

@@ -1,9 +1,12 @@
 """What `/queue` tells besides the items: stops, labels and limits."""
 
 import os
+from typing import Any
 
 import httpx
+import pytest
 
+from deployments.receiver import queue_view
 from pipeline.clients.process import identity
 from pipeline.model import Choice, Decision, WaitKind
 from pipeline.outcomes import Ask
@@ -46,7 +49,25 @@ async def test_the_labels_that_decide_and_what_they_have_decided(door: httpx.Asy
     ]  # fmt: skip
 
 
-async def test_the_limits_and_who_merges_as_the_store_tells(door: httpx.AsyncClient, desk: Desk) -> None:
+async def test_many_who_ask_cost_no_more_than_one(
+    door: httpx.AsyncClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+
+    def looking(*about: Any) -> dict[str, Any]:
+        looked.append(about)
+        return {}
+
+    monkeypatch.setattr(queue_view, "queue_view", looking)
+    for _ in range(5):
+        assert (await door.get("/queue")).json() == {}
+    assert len(looked) == 1
+
+
+async def test_the_limits_and_who_merges_as_the_store_tells(
+    door: httpx.AsyncClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_view, "FRESH_S", 0)
     merging, next_one = desk.item(Stage.DEPLOY_STAGING), desk.item(Stage.DEPLOY_STAGING)
     for item in (merging, next_one):
         desk.store.write(queue.take, item, desk.clock.now)

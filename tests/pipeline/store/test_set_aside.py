@@ -144,3 +144,12 @@ def test_what_is_over_is_not_told_of(store: Store) -> None:
 
 def test_the_values_here_are_none_of_ours() -> None:
     assert NEW not in {*Signal, *Stage, *Status, *Hold, *WaitKind, *Kind}
+
+
+def test_what_is_done_is_not_looked_through_at_every_tick(store: Store) -> None:
+    new_item(store)
+    store.write(of_later, WorkItemRow, "hold")
+    assert [aside.what for aside in store.read(set_aside.all_of_them)] == ["hold"]
+    store.write(lambda session: session.execute(update(WorkItemRow).values(stage=Stage.DONE.value)) and None)
+    assert store.read(set_aside.all_of_them) == []
+    assert store.read(set_aside.items) == []
