@@ -9,9 +9,10 @@ from flows.run import Run
 from pipeline.errors import StaleWrite
 from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.outcomes import RollBack, WaitFor
+from pipeline.projects import Project
 from pipeline.stages import STREAM, Stage
 from pipeline.store import items, outbox, reactions, waits
-from tasks import ownership, production
+from tasks import detached, ownership, production
 from tasks.services import Services
 
 ACTOR = "orch"
@@ -75,7 +76,6 @@ def wait_for(
     }
     pause_s = max(look_again.get(wait.kind, settings.ci_look_again_s), at_least_s)
     early = waits.early(session, item.id, wait.kind, wait.commit, now) if wait.kind.timed else None
-    patience = {WaitKind.FREEZE: settings.person_deadline_s}
     waits.begin(
         session,
         item,
@@ -85,13 +85,27 @@ def wait_for(
         now=now,
         commit=wait.commit,
         flow_run_id=run_id,
-        deadline=now + timedelta(seconds=patience.get(wait.kind, settings.ci_deadline_s)),
+        deadline=now + timedelta(seconds=_patience_s(root, root.project(item.project), wait.kind)),
         look_again_at=early.look_again_at if early else now + timedelta(seconds=pause_s),
     )
     outbox.status(session, item.key, now)
     if waits.has_news(session, item):
         outbox.wake(session, item.key, now)
     return wait.kind.timed and early is None
+
+
+def _patience_s(root: Services, project: Project, kind: WaitKind) -> float:
+    """How long a wait may last in good order; people are told of a longer one. It is asked at the wait's first look."""
+    settings = root.settings
+    match kind:
+        case WaitKind.FREEZE:
+            return settings.person_deadline_s
+        case WaitKind.MONITOR:
+            return project.monitor_window_s + production.longest_row_s(project)
+        case WaitKind.DEPLOY:
+            return settings.deploy_deadline_s + detached.rollback_s(project)
+        case _:
+            return settings.ci_deadline_s
 
 
 def hold(

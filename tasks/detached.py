@@ -15,6 +15,7 @@ from pipeline.clients.hooks import (
 )
 from pipeline.errors import CouldNotRun
 from pipeline.model import Health, HookEnd, HookRun, ProcessIdentity, Stand
+from pipeline.projects import Project
 from pipeline.store import drains, journal
 from pipeline.store.journal import Effect
 from pipeline.store.leases import Lease
@@ -37,7 +38,7 @@ async def finalise_or_start(there: ItemStands, effect: Effect, lease: Lease) -> 
     guard = effect.details.get("guard")
     alive = there.root.alive(ProcessIdentity(**guard)) if guard is not None else False
     deadline = float(effect.details.get("deadline") or 0)
-    over = bool(deadline) and there.root.now().timestamp() > deadline + _rollback_s(there)
+    over = bool(deadline) and there.root.now().timestamp() > deadline + rollback_s(there.project)
     if alive or (alive is None and not over):
         return None
     if over:
@@ -50,7 +51,7 @@ async def _start(there: ItemStands, effect: Effect, lease: Lease, deadline: floa
     """Drain, then start the guard; it is noted before anybody else can look, and a second one does nothing."""
     root = there.root
     ends = deadline or (root.now() + timedelta(seconds=root.settings.deploy_deadline_s)).timestamp()
-    until = root.now() + timedelta(seconds=root.settings.deploy_deadline_s + _rollback_s(there))
+    until = root.now() + timedelta(seconds=root.settings.deploy_deadline_s + rollback_s(there.project))
     await root.store.awrite(drains.begin, there.item.key, root.now(), until)
     await root.store.awrite(journal.note, there.item, effect, lease, root.now(), deadline=ends)
     try:
@@ -93,8 +94,9 @@ def _folder(there: ItemStands, effect: Effect) -> Path:
     return there.root.settings.state_dir / "deploys" / effect.key.replace(":", "-").replace("#", "-")
 
 
-def _rollback_s(there: ItemStands) -> float:
-    return there.project.hook_timeout_s + there.project.verify_within_s + GRACE_S
+def rollback_s(project: Project) -> float:
+    """How long after its deadline the guard may still be at bringing the old version back."""
+    return project.hook_timeout_s + project.verify_within_s + GRACE_S
 
 
 def _as_run(outcome: GuardOutcome, folder: Path) -> HookRun:

@@ -46,7 +46,8 @@ async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncI
     """The project's merge lock for the body, if it is the item's turn and nobody holds it.
 
     The ticket orders who comes next, Prefect's limit is the lock: leased, so that a dead holder frees it. Neither is
-    the proof: landing moves the branch to exactly the tested commit or not at all. The ticket is given back, and the
+    the proof: landing moves the branch to exactly the tested commit or not at all. So a lease that cannot be renewed,
+    because the server is made anew or away, does not end the body. The ticket is given back, and the
     next one woken, when the body ends in order; one that comes back keeps it.
     """
     ticket = await root.store.awrite(queue.take, item, root.now())
@@ -62,6 +63,7 @@ async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncI
                     timeout_seconds=root.settings.merge_lock_timeout_s,
                     strict=True,
                     lease_duration=root.settings.merge_lock_lease_s,
+                    raise_on_lease_renewal_failure=False,
                 )
             )
         except AcquireConcurrencySlotTimeoutError:

@@ -214,8 +214,12 @@ def window_is_over(item: WorkItem, project: Project, now: datetime) -> bool:
     """Whether even a row of unhealthy looks that began within the window has had its time: nothing is undone then."""
     if item.deployed is None or item.monitor_until is None:
         return False
-    row_s = project.monitor_failures * (project.monitor_interval_s + project.probe_timeout_s)
-    return now > item.monitor_until + timedelta(seconds=row_s + LATE_S)
+    return now > item.monitor_until + timedelta(seconds=longest_row_s(project))
+
+
+def longest_row_s(project: Project) -> float:
+    """How long after the window's end a row of unhealthy looks that began within it may still be watched."""
+    return project.monitor_failures * (project.monitor_interval_s + project.probe_timeout_s) + LATE_S
 
 
 @task(name="roll production back", **STEP)
