@@ -24,11 +24,13 @@ LAND = "land"
 class MergeLock:
     """Proof that this run is the one that may change the project's default branch now.
 
-    With `comes_back` the item stays first in the queue when the turn ends: nothing keeps it from landing next.
+    With `comes_back` the item stays first in the queue when the turn ends: nothing keeps it from landing next. One that
+    is `kept_out` by another's deploy keeps its place, and is in nobody's way.
     """
 
     project: str
     comes_back: bool = False
+    kept_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncI
 
     The ticket orders who comes next, Prefect's limit is the lock: leased, so that a dead holder frees it. Neither is
     the proof: landing moves the branch to exactly the tested commit or not at all. The ticket is given back, and the
-    next one woken, when the body ends in order; one that comes back keeps it.
+    next one woken, when the body ends in order; one that comes back or is kept out keeps it.
     """
     ticket = await root.store.awrite(queue.take, item, root.now())
     if not ticket.first:
@@ -66,7 +68,8 @@ async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncI
             return
         lock = MergeLock(project.key)
         yield lock
-    await root.store.awrite(queue.keep if lock.comes_back else queue.leave, item, root.now())
+    ends = queue.keep if lock.comes_back else queue.stay if lock.kept_out else queue.leave
+    await root.store.awrite(ends, item, root.now())
 
 
 @task(name="land", **STEP)
