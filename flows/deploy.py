@@ -62,6 +62,7 @@ async def _land(run: Run) -> Outcome | None:
         if isinstance(turn, Busy):
             return await _busy(run, turn.sentence)
         if (deploying := await run.root.store.aread(production.deploy_in_the_way, run.item)) is not None:
+            turn.kept_out = True
             return await _busy(run, deploying)
         if (frozen := await _frozen(run)) is not None:
             return frozen
@@ -125,6 +126,7 @@ async def _begun(run: Run) -> Outcome | None:
         if isinstance(turn, Busy):
             return await _busy(run, turn.sentence)
         if (deploying := await run.root.store.aread(production.deploy_in_the_way, run.item)) is not None:
+            turn.kept_out = True
             return await _busy(run, deploying)
         if (frozen := await _frozen(run)) is not None:
             return frozen

@@ -37,7 +37,10 @@ PART_S = 20
 """How long one part of a tick may take. The parts go side by side: even when all hang, the tick ends before its deadline."""
 
 REMINDERS = 100
-"""Overdue waits that a tick tells people of."""
+"""Overdue waits, and overdue stops, that a tick tells people of."""
+
+STOPPED_WITHIN = timedelta(hours=1)
+"""How long a stop may take before a person is told that it has not come to its end."""
 
 
 @flow(name="reconcile", flow_run_name="reconcile")
@@ -148,8 +151,9 @@ async def _overdue(root: Services) -> list[str]:
 
 
 def _remind(session: Session, root: Services) -> list[str]:
-    """Every wait has a deadline after which one message goes to a person."""
-    now, reminded = root.now(), []
+    """Every wait, and every stop, has a deadline after which one message goes to a person."""
+    now = root.now()
+    reminded = _remind_of_stops(session, root, now)
     for wait, item in due.overdue(session, now, limit=REMINDERS):
         if not waits.reminded(session, wait.id, now):
             continue
@@ -157,6 +161,16 @@ def _remind(session: Session, root: Services) -> list[str]:
         html = root.texts("overdue", key=item.key, title=item.title, since=since, sentence=wait.sentence)
         reactions.say(session, item.key, html, f"overdue:{wait.id}", now)
         reminded.append(item.key)
+    return reminded
+
+
+def _remind_of_stops(session: Session, root: Services, now: datetime) -> list[str]:
+    reminded: list[str] = []
+    for item in due.stopping_since(session, now - STOPPED_WITHIN, limit=REMINDERS):
+        asked = f"{item.cancel_requested_at:%Y-%m-%d %H:%M} UTC"
+        html = root.texts("stop_overdue", key=item.key, title=item.title, since=asked)
+        if reactions.say(session, item.key, html, f"stop-overdue:{item.id}:{item.cancel_requested_at}", now):
+            reminded.append(item.key)
     return reminded
 
 

@@ -12,7 +12,6 @@ from pipeline import decide
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.gates.ci_green import GATE as CI_GREEN
 from pipeline.model import Answer, Wait, WaitKind, WorkItem
-from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
 from pipeline.store.due import Standing
 from tasks import cancels, entrance, gates, people, prefect_api, reviews
@@ -109,7 +108,7 @@ async def heal_one(root: Services, found: Standing, seen: Observed, guard: Guard
 
 def is_over(root: Services, item: WorkItem, owner: leases.Owner) -> bool:
     """Whether the owner is dead, stuck or has overstayed and is to be buried; a stop is looked after by its own net."""
-    if owner.stage is Stage.CANCELLED or item.cancel_requested_at is not None:
+    if item.cancel_requested_at is not None:
         return False
     now = root.now()
     overstayed = now - owner.since > timedelta(seconds=root.settings.run_max_s)

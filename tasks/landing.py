@@ -27,11 +27,13 @@ LAND = "land"
 class MergeLock:
     """Proof that this run is the one that may change the project's default branch now.
 
-    With `comes_back` the item stays first in the queue when the turn ends: nothing keeps it from landing next.
+    With `comes_back` the item stays first in the queue when the turn ends: nothing keeps it from landing next. One that
+    is `kept_out` by another's deploy keeps its place, and is in nobody's way.
     """
 
     project: str
     comes_back: bool = False
+    kept_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class Busy:
 async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncIterator[MergeLock | Busy]:
     """The project's merge lock for the body, if it is the item's turn and nobody holds it.
 
-    The ticket orders who comes next, Prefect's limit is the lock: leased, so that a dead holder frees it. Neither is
-    the proof: landing moves the branch to exactly the tested commit or not at all. So a lease that cannot be renewed,
-    because the server is made anew or away, does not end the body. The ticket is given back, and the
-    next one woken, when the body ends in order; one that comes back keeps it.
+        The ticket orders who comes next, Prefect's limit is the lock: leased, so that a dead holder frees it. Neither is
+        the proof: landing moves the branch to exactly the tested commit or not at all. So a lease that cannot be renewed,
+    because the server is made anew or away, does not end the body. The ticket is given back, and the next one woken, when
+    the body ends in order; one that comes back or is kept out keeps it.
     """
     ticket = await root.store.awrite(queue.take, item, root.now())
     if not ticket.first:
@@ -71,7 +73,8 @@ async def merge_turn(root: Services, item: WorkItem, project: Project) -> AsyncI
             return
         lock = MergeLock(project.key)
         yield lock
-    await root.store.awrite(queue.keep if lock.comes_back else queue.leave, item, root.now())
+    ends = queue.keep if lock.comes_back else queue.stay if lock.kept_out else queue.leave
+    await root.store.awrite(ends, item, root.now())
 
 
 @task(name="land", **STEP)

@@ -19,7 +19,7 @@ from tasks.services import Services
 from tasks.stands import ItemStands
 from tasks.steps import CHECK, STEP, subject
 
-DEPLOY = "deploy"
+DEPLOY = journal.DEPLOY
 ROLLBACK = "rollback"
 LATE_S = 60.0
 """How late a look at production may start: two ticks, should its own scheduled run be lost."""
@@ -122,7 +122,7 @@ def _settle(session: Session, item: WorkItem, lease: Lease, watched_until: datet
     effect = open_deploy(session, item)
     if effect is not None:
         journal.finish(session, effect, f"{HookEnd.DONE}: production runs {item.landed}", root.now())
-        queue.wake_kept_out(session, item.project, root.now())
+        queue.wake_head(session, item.project, root.now())
     outbox.status(session, item.key, root.now())
 
 
@@ -136,7 +136,7 @@ def end_failed(session: Session, item: WorkItem, why: str, now: datetime) -> Non
     effect = open_deploy(session, item)
     if effect is not None:
         journal.finish(session, effect, f"failed: {why}", now)
-        queue.wake_kept_out(session, item.project, now)
+        queue.wake_head(session, item.project, now)
     row = items.lock(session, item.id)
     row.deployed = row.monitor_until = None
     session.add(row)

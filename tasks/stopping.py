@@ -186,6 +186,8 @@ def _let_go_on(session: Session, root: Services, stopped: WorkItem) -> str | Non
     said = _goes_on(item, unended)
     owner = leases.owner(session, item.id)
     token = owner.token if owner is not None and owner.stage is not Stage.CANCELLED else None
+    if owner is not None and token is None and not leases.lives(owner, now, root.alive):
+        leases.drop(session, item.id)  # of a run of STOP that died: nobody looks after it once the stop is lifted
     items.update(session, item, token, now, cancel_requested_at=None)
     once = f"landed:{item.id}:{item.cancel_requested_at}"
     reactions.tell(session, item.key, root.texts("ignored", why=said), once, now)

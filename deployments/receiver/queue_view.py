@@ -99,8 +99,8 @@ def _merging(
     session: Session, root: Services, project: str, owned: Mapping[int, due.Standing]
 ) -> dict[str, Any] | None:
     """Who has its turn in the merge queue and is at work: nobody else can hold the merge lock. None while nobody does."""
-    first = next(iter(queue.tickets(session, project)), None)
-    found = owned.get(first.item_id) if first is not None else None
+    at_work = (owned.get(ticket.item_id) for ticket in queue.tickets(session, project) if ticket.first)
+    found = next(filter(None, at_work), None)
     if found is None or found.owner is None or found.owner.stage not in items.MERGING:
         return None
     if not leases.lives(found.owner, root.now(), root.alive):

@@ -34,6 +34,10 @@ EN: dict[str, str] = {
     "done": "✅ <b>{key}</b> {title}\nDone: commit {commit} is on {branch}.",
     "cancelled": "🛑 <b>{key}</b> {title}\nStopped and cancelled at {stage}.",
     "stop_waits": "🛑 {key} is stopped as soon as what cannot be undone has ended: {why}",
+    "stop_overdue": (
+        "⏰ <b>{key}</b> {title}\nAsked to stop since {since}, and not stopped yet. It is tried again all the time; "
+        "the latest <i>stop</i> run in Prefect says what it waits for."
+    ),
     "stop_left": "🛑 {key} was stopped, and this was left as it is: {why}",
     "lease_released": "🔓 {key}: {who} has taken the item away from run {run}; another run takes over.",
     "rolled_back": "↩️ {key} goes back from {from_stage} to {to_stage}: {reason}",

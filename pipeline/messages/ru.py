@@ -34,6 +34,10 @@ RU: dict[str, str] = {
     "done": "✅ <b>{key}</b> {title}\nГотово: коммит {commit} в ветке {branch}.",
     "cancelled": "🛑 <b>{key}</b> {title}\nОстановлено и отменено на стадии {stage}.",
     "stop_waits": "🛑 {key} будет остановлено, как только завершится необратимый шаг: {why}",
+    "stop_overdue": (
+        "⏰ <b>{key}</b> {title}\nОстановка запрошена {since} и ещё не завершена. Попытки продолжаются; "
+        "чего она ждёт, говорит последний запуск <i>stop</i> в Prefect."
+    ),
     "stop_left": "🛑 {key} остановлено, осталось как есть: {why}",
     "lease_released": "🔓 {key}: {who} забирает задачу у запуска {run}; её продолжит другой запуск.",
     "rolled_back": "↩️ {key} возвращается со стадии {from_stage} на {to_stage}: {reason}",

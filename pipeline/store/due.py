@@ -38,6 +38,13 @@ def stopping(session: Session, *, limit: int) -> list[WorkItem]:
     return [items.snapshot(row) for row in session.exec(query.order_by(col(WorkItemRow.id)).limit(limit)).all()]
 
 
+def stopping_since(session: Session, before: datetime, *, limit: int) -> list[WorkItem]:
+    """Items that were to be stopped before that time and are not yet, the latest last."""
+    asked = col(WorkItemRow.cancel_requested_at)
+    query = select(WorkItemRow).where(_live(), asked <= before).order_by(asked).limit(limit)
+    return [items.snapshot(row) for row in session.exec(query).all()]
+
+
 def owned(session: Session) -> list[Standing]:
     """Every item that a run owns or owned when it died, held ones too: as many as runs go on at once."""
     rows = session.exec(

@@ -12,6 +12,7 @@ from pipeline.model import WorkItem
 from pipeline.store import items, leases
 from pipeline.store.tables import EffectRow
 
+DEPLOY = "deploy"
 REMOVE_BRANCH = "remove-branch"
 """The one effect that belongs to stopping an item."""
 

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, select
 
 from pipeline.errors import StaleWrite
-from pipeline.model import WaitKind, WorkItem
-from pipeline.store import outbox
-from pipeline.store.tables import TicketRow, WaitRow, WorkItemRow
+from pipeline.model import WorkItem
+from pipeline.stages import Stage
+from pipeline.store import journal, outbox
+from pipeline.store.tables import TicketRow, WorkItemRow
 
 COME_WITHIN = timedelta(seconds=60)
 """A ticket that was woken and has not come for so long goes to the end."""
@@ -16,7 +17,11 @@ COME_WITHIN = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A place in the queue; `first` tells whether it is this item's turn."""
+    """A place in the queue; `first` tells whether it is this item's turn.
+
+    Who is kept out, because a deploy of another item is open and nothing lands before it has ended, keeps its place and
+    its deferrals, and is in nobody's way.
+    """
 
     id: int
     item_id: int
@@ -69,8 +74,16 @@ def keep(session: Session, item: WorkItem, now: datetime) -> None:
         session.add(row)
 
 
+def stay(session: Session, item: WorkItem, now: datetime) -> None:
+    """Have the item keep its place, although it cannot go on now, and wake whoever can."""
+    wake_head(session, item.project, now)
+
+
 def wake_head(session: Session, project: str, now: datetime) -> str | None:
-    """Wake the project's first ticket; one that was woken in vain goes to the end first. The woken item's key."""
+    """Wake the project's first ticket that is not kept out; the woken item's key.
+
+    One that was woken in vain goes to the end first.
+    """
     head = _head(session, project)
     if head is not None and head.woken_at is not None and now - head.woken_at > COME_WITHIN:
         session.delete(head)
@@ -87,20 +100,6 @@ def wake_head(session: Session, project: str, now: datetime) -> str | None:
     key = session.exec(select(WorkItemRow.key).where(WorkItemRow.id == head.item_id)).one()
     outbox.wake(session, key, now)
     return key
-
-
-def wake_kept_out(session: Session, project: str, now: datetime) -> None:
-    """Wake whoever came in turn and was sent away without a ticket, because a deploy was under way."""
-    ticket = select(TicketRow.id).where(TicketRow.item_id == WaitRow.item_id).exists()
-    keys = session.exec(
-        select(WorkItemRow.key)
-        .join(WaitRow, col(WaitRow.item_id) == WorkItemRow.id)
-        .where(WorkItemRow.project == project)
-        .where(WaitRow.kind == WaitKind.MERGE_TURN, col(WaitRow.closed_at).is_(None), ~ticket)
-        .order_by(col(WaitRow.id))
-    ).all()
-    for key in keys:
-        outbox.wake(session, key, now)
 
 
 def tickets(session: Session, project: str) -> list[Ticket]:
@@ -120,12 +119,28 @@ def projects(session: Session) -> list[str]:
 
 
 def _head(session: Session, project: str) -> TicketRow | None:
-    return session.exec(
-        select(TicketRow).where(TicketRow.project == project).order_by(col(TicketRow.id)).limit(1)
-    ).first()
+    rows = session.exec(select(TicketRow).where(TicketRow.project == project).order_by(col(TicketRow.id))).all()
+    kept_out = _kept_out(session, project)
+    return next((row for row in rows if row.item_id not in kept_out), None)
+
+
+def _kept_out(session: Session, project: str) -> set[int]:
+    """Items that queue to land or to begin their deploy while a deploy of another item is open."""
+    deploying = {effect.item_id for effect in journal.open_effects(session, project) if effect.name == journal.DEPLOY}
+    if not deploying:
+        return set()
+    at_deploy = session.exec(
+        select(TicketRow.item_id)
+        .join(WorkItemRow, col(WorkItemRow.id) == TicketRow.item_id)
+        .where(TicketRow.project == project, WorkItemRow.stage == Stage.DEPLOY)
+    ).all()
+    return {item_id for item_id in at_deploy if deploying - {item_id}}
 
 
 def _ticket(session: Session, row: TicketRow) -> Ticket:
     assert row.id is not None  # noqa: S101  flushed before
-    ahead = session.exec(select(TicketRow.id).where(TicketRow.project == row.project, col(TicketRow.id) < row.id)).all()
+    before = session.exec(
+        select(TicketRow.item_id).where(TicketRow.project == row.project, col(TicketRow.id) < row.id)
+    ).all()
+    ahead = set(before) - _kept_out(session, row.project) if before else set()
     return Ticket(row.id, row.item_id, row.since, row.woken_at, row.deferrals, not ahead, len(ahead))

@@ -3,12 +3,14 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from deployments.sandbox.client import SandboxClient
+from flows import reconcile
 from flows import stop as stop_flow
 from pipeline.clients.process_identity import identity
 from pipeline.errors import Unavailable
@@ -16,10 +18,11 @@ from pipeline.model import Hold, ProcessIdentity, WorkItem
 from pipeline.projects import Registry
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import inbox, items, journal, leases, outbox, reactions
+from pipeline.store import due, inbox, items, journal, leases, outbox, reactions
 from pipeline.store.leases import Lease
 from tasks import landing, leftovers, prefect_api, production, reverting, stopping
 from tasks.due_items import stop_due
+from tasks.healing import is_over
 from tests.support.services import Desk
 
 BRD = "# What\n\nÜmlaut.\n"
@@ -331,6 +334,37 @@ async def test_a_landed_item_that_another_stop_still_holds_ends_this_one_as_over
         patch.setattr(stopping, "stopped_elsewhere", lambda *_: False)  # it has claimed the item since
         assert (await stop_flow.stop.fn(item.key)).name == "Overtaken"
     assert flowing.again(item).cancel_requested_at is not None
+
+
+async def test_a_landed_item_whose_stop_died_is_hidden_by_no_lease_once_the_stop_is_lifted(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY, landed="a" * 40)
+    owned(desk, item, ProcessIdentity("elsewhere", "boot", 1, 1.0), Stage.CANCELLED)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    desk.clock.forward(3600)
+    assert await stopping.kept_from_stopping(desk.root, desk.again(item)) is not None
+    assert desk.store.read(leases.owners) == []
+    [due_again] = desk.store.read(due.abandoned, desk.clock.now, dict.fromkeys(Stage, timedelta(0)), limit=9)
+    assert due_again.item.key == item.key
+
+
+def test_what_a_stop_that_died_owns_is_buried_when_nobody_asks_for_the_stop_any_more(desk: Desk) -> None:
+    item = desk.item(Stage.DEPLOY, landed="a" * 40)
+    owned(desk, item, ProcessIdentity("elsewhere", "boot", 1, 1.0), Stage.CANCELLED)
+    [owner] = desk.store.read(leases.owners)
+    assert not is_over(desk.root, item, owner)
+    desk.clock.forward(3600)
+    assert is_over(desk.root, item, owner)
+    desk.store.write(reactions.request_stop, item, desk.clock.now)
+    assert not is_over(desk.root, desk.again(item), owner)
+
+
+def test_people_are_told_once_of_a_stop_that_does_not_come_to_its_end(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    assert desk.store.write(reconcile._remind, desk.root) == []
+    desk.clock.forward(3700)
+    assert [desk.store.write(reconcile._remind, desk.root) for _ in range(2)] == [[item.key], []]
+    [said] = [row.payload["html"] for row in desk.letters if row.kind == outbox.Kind.MESSAGE]
+    assert "Asked to stop since" in said
 
 
 async def test_an_item_that_is_blocked_after_its_landing_can_be_given_up(desk: Desk) -> None:

@@ -2,9 +2,11 @@ import pytest
 
 from pipeline.errors import StaleWrite
 from pipeline.model import Hold, WorkItem
-from pipeline.store import items, outbox, queue
+from pipeline.stages import WORKED
+from pipeline.store import items, journal, outbox, queue
 from pipeline.store.engine import Store
-from tests.pipeline.store.helpers import NOW, later, new_item
+from pipeline.store.leases import Lease
+from tests.pipeline.store.helpers import NOW, claimed, later, moved, new_item
 
 
 def three(store: Store) -> list[WorkItem]:
@@ -83,3 +85,41 @@ def test_one_that_was_to_come_back_and_does_not_goes_to_the_end(store: Store) ->
 def test_deferrals_in_a_row_are_counted(store: Store) -> None:
     first, *_ = three(store)
     assert [store.write(queue.defer, first) for _ in range(3)] == [1, 2, 3]
+
+
+def deploying(store: Store, item: WorkItem) -> None:
+    """The item's deploy is begun, and not ended."""
+    lease = claimed(store, item)
+    assert isinstance(lease, Lease)
+    store.write(journal.start, item, journal.DEPLOY, lease, subject="c1", now=NOW, commit="c1")
+
+
+def at_deploy(store: Store, item: WorkItem) -> WorkItem:
+    for there in WORKED[1:]:
+        item = moved(store, item, there)
+    return item
+
+
+def test_one_that_is_kept_out_by_a_deploy_keeps_its_place_and_is_in_nobodys_way(store: Store) -> None:
+    kept_out, other = at_deploy(store, new_item(store, "WID-1")), at_deploy(store, new_item(store, "WID-2"))
+    store.write(queue.take, kept_out, NOW)
+    store.write(queue.defer, kept_out)
+    deploying(store, other)
+    validating = new_item(store, "WID-3")
+    assert [store.write(queue.take, item, NOW).first for item in (other, validating)] == [True, False]
+    store.write(queue.leave, other, NOW)
+    store.write(queue.stay, kept_out, NOW)
+    tickets = store.read(queue.tickets, "WID")
+    assert [(t.item_id, t.first, t.woken_at, t.deferrals) for t in tickets] == [
+        (kept_out.id, True, None, 1), (validating.id, True, NOW, 0),
+    ]  # fmt: skip
+
+
+def test_one_that_was_kept_out_is_woken_first_when_the_deploy_has_ended(store: Store) -> None:
+    kept_out, other = at_deploy(store, new_item(store, "WID-1")), at_deploy(store, new_item(store, "WID-2"))
+    store.write(queue.take, kept_out, NOW)
+    deploying(store, other)
+    store.write(queue.take, new_item(store, "WID-3"), NOW)
+    [effect] = store.read(journal.of_item, other.id)
+    store.write(journal.finish, effect, "done", NOW)
+    assert store.write(queue.wake_head, "WID", NOW) == "WID-1"
