@@ -4,11 +4,14 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import httpx
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed
 from sqlmodel import Session
 
@@ -54,37 +57,57 @@ async def reconcile() -> State[None]:
         if not root.settings.reconcile_enabled:
             return Completed(name="Off", message="ORCH_RECONCILE_ENABLED is off.")
         did = await tick(root)
-        await root.store.awrite(_done, root.now())
+        await root.store.awrite(counters.count, counters.TICKS)
         return Completed(message="; ".join(did) or "Nothing was due.")
     finally:
         watchdog.cancel()
-
-
-def _done(session: Session, now: datetime) -> None:
-    heartbeats.beat(session, heartbeats.TICK, now)
-    counters.count(session, counters.TICKS)
 
 
 async def tick(root: Services) -> list[str]:
     """Everything that is due now; a sentence for each thing that was done.
 
     The parts go side by side, so that one that waits for a slow neighbour takes nobody's turn: one after the other the
-    same first ones could use up the time of every tick.
+    same first ones could use up the time of every tick. It beats for each part that succeeds, and as a whole when none has
+    failed by a fault of Orch's own.
     """
-    return [sentence for did in await asyncio.gather(*(_tried(root, part) for part in PARTS)) for sentence in did]
+    tried = await asyncio.gather(*(_tried(root, part) for part in PARTS))
+    sound = {_name(part): one.sound for part, one in zip(PARTS, tried, strict=True)}
+    await root.store.awrite(_beat, sound, root.now())
+    return [sentence for one in tried for sentence in one.did]
 
 
-async def _tried(root: Services, part: Callable[[Services], Awaitable[list[str]]]) -> list[str]:
+def _beat(session: Session, sound: Mapping[str, bool], now: datetime) -> None:
+    for name, well in sound.items():
+        if well:
+            heartbeats.beat(session, f"{heartbeats.PART}{name}", now)
+    if all(sound.values()):
+        heartbeats.beat(session, heartbeats.TICK, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a part did; not `sound` when it failed by a bug or for its own database, not for a neighbour that is away."""
+
+    did: list[str]
+    sound: bool = True
+
+
+async def _tried(root: Services, part: Callable[[Services], Awaitable[list[str]]]) -> Tried:
+    name = _name(part)
     try:
         async with asyncio.timeout(PART_S):
-            return await part(root)
-    except (OrchError, TimeoutError) as error:
+            return Tried(await part(root))
+    except (OrchError, TimeoutError, httpx.HTTPError, PrefectHTTPStatusError) as error:
         why = str(error) or f"it took longer than {PART_S} s"
-        logging.getLogger("orch.reconcile").warning("%s: %s", part.__name__.strip("_"), why)
-        return [f"{part.__name__.strip('_')} failed: {why}"]
+        logging.getLogger("orch.reconcile").warning("%s: %s", name, why)
+        return Tried([f"{name} failed: {why}"])
     except Exception as error:  # one part's bug must not stop the others; it is said in the run's message
-        logging.getLogger("orch.reconcile").exception("%s", part.__name__)
-        return [f"{part.__name__.strip('_')} failed: {error!r}"]
+        logging.getLogger("orch.reconcile").exception("%s", name)
+        return Tried([f"{name} failed: {error!r}"], sound=False)
+
+
+def _name(part: Callable[..., object]) -> str:
+    return part.__name__.strip("_")
 
 
 async def _deliveries(root: Services) -> list[str]:

@@ -180,6 +180,7 @@ def _answer(status: int, source: str, sentence: str) -> Response:
 async def _health(root: Services) -> Response:
     try:
         last = await root.store.aread(heartbeats.last, heartbeats.TICK)
+        failing = await root.store.aread(heartbeats.failing, root.now())
     except Exception as error:  # whatever is wrong with the database is the answer
         log.exception("health: the database does not answer")
         return JSONResponse({"status": "down", "database": repr(error)}, status_code=503)
@@ -190,6 +191,7 @@ async def _health(root: Services) -> Response:
             "stand": root.settings.stand,
             "last_tick": last.isoformat() if last else None,
             "reconciler": "late" if late else "ok",
+            **({"failing": {part: at.isoformat() for part, at in failing.items()}} if failing else {}),
         }
     )
 

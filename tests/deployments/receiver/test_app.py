@@ -8,6 +8,8 @@ import pytest
 
 from deployments.receiver.app import create_app
 from deployments.sandbox.client import SandboxClient
+from flows import reconcile
+from pipeline.errors import Unavailable
 from pipeline.model import Hold, WaitKind
 from pipeline.stages import Stage
 from pipeline.store import counters, heartbeats, items, outbox, queue, reactions
@@ -123,6 +125,29 @@ async def test_health_tells_the_last_tick_and_whether_it_is_late(web: httpx.Asyn
     assert (await web.get("/healthz")).json() == fresh
     desk.clock.forward((heartbeats.TICKS_LATE + timedelta(seconds=1)).total_seconds())
     assert (await web.get("/healthz")).json() == fresh | {"reconciler": "late"}
+
+
+async def test_health_names_the_part_of_the_tick_that_fails_and_since_when(
+    web: httpx.AsyncClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def heal(_root: object) -> list[str]:
+        return []
+
+    async def poll(_root: object) -> list[str]:
+        raise Unavailable("Plane is away.")
+
+    async def broken(_root: object) -> list[str]:
+        raise AttributeError("a bug")
+
+    broken.__name__, began = heal.__name__, desk.clock.now
+    monkeypatch.setattr(reconcile, "PARTS", (heal, poll))
+    await reconcile.tick(desk.root)
+    assert (await web.get("/healthz")).json()["reconciler"] == "ok", "a neighbour that is away is no fault of Orch's"
+    monkeypatch.setattr(reconcile, "PARTS", (broken, poll))
+    desk.clock.forward(100)
+    await reconcile.tick(desk.root)
+    told = (await web.get("/healthz")).json()
+    assert (told["reconciler"], told["failing"]) == ("late", {"heal": began.isoformat()})
 
 
 async def test_health_without_a_database_is_down(web: httpx.AsyncClient, desk: Desk) -> None:
