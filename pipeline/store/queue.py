@@ -33,7 +33,8 @@ class Ticket:
 
 
 def take(session: Session, item: WorkItem, now: datetime) -> Ticket:
-    """The item's ticket, taken now unless it has one."""
+    """The item's ticket, taken now unless it has one. Whoever was woken in vain before it goes to the end."""
+    _pass_over(session, item.project, now, besides=item.id)
     row = session.exec(select(TicketRow).where(TicketRow.item_id == item.id)).first()
     if row is None:
         row = TicketRow(project=item.project, item_id=item.id, since=now)
@@ -84,13 +85,7 @@ def wake_head(session: Session, project: str, now: datetime) -> str | None:
 
     One that was woken in vain goes to the end first.
     """
-    head = _head(session, project)
-    if head is not None and head.woken_at is not None and now - head.woken_at > COME_WITHIN:
-        session.delete(head)
-        session.flush()
-        session.add(TicketRow(project=project, item_id=head.item_id, since=head.since, deferrals=head.deferrals))
-        session.flush()
-        head = _head(session, project)
+    head = _pass_over(session, project, now)
     if head is None:
         return None
     if head.woken_at is not None:
@@ -116,6 +111,18 @@ def queued(session: Session, project: str) -> set[int]:
 def projects(session: Session) -> list[str]:
     """Projects that somebody queues in."""
     return list(session.exec(select(TicketRow.project).distinct()).all())
+
+
+def _pass_over(session: Session, project: str, now: datetime, *, besides: int | None = None) -> TicketRow | None:
+    """The head, once one that was woken in vain has gone to the end; not the item `besides`, which has come."""
+    head = _head(session, project)
+    if head is None or head.item_id == besides or head.woken_at is None or now - head.woken_at <= COME_WITHIN:
+        return head
+    session.delete(head)
+    session.flush()
+    session.add(TicketRow(project=project, item_id=head.item_id, since=head.since, deferrals=head.deferrals))
+    session.flush()
+    return _head(session, project)
 
 
 def _head(session: Session, project: str) -> TicketRow | None:

@@ -59,6 +59,14 @@ def test_one_that_was_woken_and_does_not_come_goes_to_the_end(store: Store) -> N
     assert order(store) == [second.id, third.id, first.id]
 
 
+def test_one_that_comes_passes_whoever_was_woken_in_vain(store: Store) -> None:
+    first, second, third = three(store)
+    store.write(queue.wake_head, "WID", later(1))
+    assert not store.write(queue.take, second, later(30)).first
+    assert store.write(queue.take, second, later(70)).first
+    assert order(store) == [second.id, third.id, first.id]
+
+
 def test_one_that_comes_is_not_taken_for_one_that_does_not(store: Store) -> None:
     first, *_ = three(store)
     store.write(queue.wake_head, "WID", later(1))
