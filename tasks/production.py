@@ -1,12 +1,14 @@
 """Production: the landed commit is deployed once, watched, and rolled back at most once."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from prefect import task
 from sqlmodel import Session
 
-from pipeline.errors import CouldNotRun, Refused
+from pipeline.errors import CouldNotRun, Refused, Unavailable
 from pipeline.model import Health, Hook, HookEnd, HookRun, Probed, Stand, WorkItem
 from pipeline.monitoring import Watched, judge
 from pipeline.projects import Project
@@ -33,7 +35,8 @@ async def begin(key: str, lease: Lease, lock: MergeLock) -> Probed | None:
     person's retry leads here again and begins it anew. What production serves now is what a rollback brings back.
 
     Nothing is begun where production runs a later commit that contains the landed one, since that would take a
-    neighbour's change out of production: what it says then is the answer.
+    neighbour's change out of production: what it says then is the answer. Raises `Unavailable` where another deploy of the
+    project has begun meanwhile, for the lock alone keeps no two apart.
     """
     root, item, project = await subject(key)
     if not project.deploy_hook or item.landed is None:
@@ -49,8 +52,16 @@ async def begin(key: str, lease: Lease, lock: MergeLock) -> Probed | None:
         return seen
     details = {"commit": item.landed, "previous": previous, "artifact": project.artifact_of(item.landed)}
     subject_of = f"{item.landed}#{len(before) + 1}"
-    await root.store.awrite(journal.start, item, DEPLOY, lease, subject=subject_of, now=root.now(), **details)
+    await root.store.awrite(_begin, item, lease, subject_of, root.now(), details)
     return None
+
+
+def _begin(
+    session: Session, item: WorkItem, lease: Lease, subject_of: str, now: datetime, details: Mapping[str, Any]
+) -> None:
+    if (deploying := deploy_in_the_way(session, item)) is not None:
+        raise Unavailable(deploying)
+    journal.start(session, item, DEPLOY, lease, subject=subject_of, now=now, **details)
 
 
 @task(name="deploy", **CHECK)
