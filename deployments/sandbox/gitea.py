@@ -89,18 +89,20 @@ class Gitea:
         raise missing()
 
     def repository(self, owner: str, name: str) -> Repository:
-        """A repository, compared without case; `GiteaError` 404 when there is none."""
+        """A repository, compared without case; `GiteaError` 404 when there is none, or its git data is gone."""
         for one in self.world.repositories:
-            if one.full_name.casefold() == f"{owner}/{name}".casefold():
+            if one.full_name.casefold() == f"{owner}/{name}".casefold() and self._path(one).exists():
                 return one
         raise missing()
 
     def bare(self, repository: Repository) -> BareRepository:
         """The git data of a repository."""
         if repository.full_name not in self._bare:
-            path = self.root / repository.owner / f"{repository.name}.git"
-            self._bare[repository.full_name] = BareRepository(path, repository.default_branch)
+            self._bare[repository.full_name] = BareRepository(self._path(repository), repository.default_branch)
         return self._bare[repository.full_name]
+
+    def _path(self, repository: Repository) -> Path:
+        return self.root / repository.owner / f"{repository.name}.git"
 
     # --- branches ---
 

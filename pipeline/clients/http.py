@@ -124,7 +124,7 @@ class HttpApi:
     ) -> Answer:
         """Make one call and return the answer, refusals included.
 
-                Raises `Unavailable` when there is none, for 408, 429 and 5xx, for one that is too large, and for one that is not
+        Raises `Unavailable` when there is none, for 408, 429 and 5xx, for one that is too large, and for one that is not
         the system's own word: a redirect, and whatever is not JSON. What stands between (Traefik, an ingress, Caddy)
         answers with a page of its own, 404 as often as 502, while the system is gone. `InDoubt` when it takes too long.
         """

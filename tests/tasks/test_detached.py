@@ -39,7 +39,7 @@ async def test_a_guard_on_a_host_that_is_gone_is_waited_for_until_its_deadline_a
     desk.store.write(drains.begin, item.key, desk.clock.now, desk.clock.now.replace(year=2100))
     there = ItemStands(desk.root, item, desk.project)
     assert await detached.finalise_or_start(there, effect, lease) is None
-    desk.clock.forward(GIVEN_S + detached._rollback_s(there) + 1)
+    desk.clock.forward(GIVEN_S + detached.rollback_s(desk.project) + 1)
     ran = await detached.finalise_or_start(there, effect, lease)
     assert ran is not None
     assert ran.end is HookEnd.REFUSED

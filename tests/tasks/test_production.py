@@ -10,10 +10,10 @@ from sqlmodel import Session
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.stand_settings import stand_settings
 from pipeline.errors import CouldNotRun, Unavailable
-from pipeline.model import Baseline, CoverageRun, Health, Hook, HookEnd, WaitKind, WorkItem
+from pipeline.model import Baseline, CoverageRun, Health, Hook, HookEnd, WorkItem
 from pipeline.monitoring import Watched
 from pipeline.stages import Stage
-from pipeline.store import journal, stands
+from pipeline.store import journal, queue, stands
 from pipeline.store.leases import Lease
 from tasks import production
 from tasks.landing import MergeLock
@@ -211,10 +211,19 @@ async def test_the_end_of_a_deploy_wakes_whoever_it_kept_out(desk: Desk) -> None
     for ends in (lambda: fails(desk, item), lambda: desk.store.write(settle, item, lease, desk.clock.now, desk.root)):
         begun(desk, item, lease, subject=f"#{len(deploys(desk, item)) + 1}")
         kept_out = desk.item(Stage.DEPLOY)
-        desk.asks(kept_out, WaitKind.MERGE_TURN)
+        desk.store.write(queue.take, kept_out, desk.clock.now)
         ends()
         woken = [letter for letter in desk.letters if letter.payload.get("work_item") == kept_out.key]
         assert len(woken) == 1
+        desk.store.write(queue.leave, kept_out, desk.clock.now)
+
+
+async def test_no_deploy_begins_beside_one_that_began_a_moment_before(desk: Desk) -> None:
+    (first, lease), (second, seconds_lease) = landed(desk), landed(desk)
+    begun(desk, first, lease)
+    with pytest.raises(Unavailable, match="is under way; nothing lands before it has ended"):
+        await production.begin.fn(second.key, seconds_lease, LOCK)
+    assert deploys(desk, second) == []
 
 
 async def test_what_was_not_begun_is_not_carried_out(desk: Desk) -> None:

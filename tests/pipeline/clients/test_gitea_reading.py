@@ -249,7 +249,9 @@ async def test_a_branch_that_gitea_cannot_delete_just_after_a_push_is_to_be_trie
 async def test_a_repository_that_is_not_there_is_not_taken_for_a_deleted_branch(
     gitea: GiteaClient, replay: Any, project: Project
 ) -> None:
-    replay.recorded("gitea/api-err-404-repo")
+    gone = replay.recorded("gitea/api-err-404-repo")["json"]
+    for method, path in (("DELETE", BRANCH), ("GET", REPO)):
+        replay.on(method, path, 404, gone)
     with pytest.raises(Missing):
         await gitea.delete_branch(project, "feature/one")
 
