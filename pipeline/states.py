@@ -70,6 +70,10 @@ class StateList:
         """Plane's own word for what a state is about, such as `completed`; empty for an unknown id."""
         return next((state.group for state in self.states if state.id == state_id), "")
 
+    def name(self, state_id: str) -> str:
+        """What the project calls a state; empty for an unknown id."""
+        return next((state.name for state in self.states if state.id == state_id), "")
+
     def knows(self, state_id: str) -> bool:
         """Whether the id is in the list."""
         return any(state.id == state_id for state in self.states)

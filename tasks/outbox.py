@@ -12,7 +12,7 @@ from pipeline.model import Button, Wait, WorkItem
 from pipeline.stages import Status
 from pipeline.store import items, outbox, reactions, sightings, waits
 from pipeline.store.outbox import Kind, Letter
-from tasks import cards, prefect_api
+from tasks import cards, overwritten, prefect_api
 from tasks.services import Services
 
 log = logging.getLogger("orch.outbox")
@@ -23,6 +23,10 @@ UNHEARD_S = 30.0
 
 IN_DOUBT_S = 600.0
 """How long a message waits that Telegram may have: rather late than five times."""
+
+
+OWN_MOVE_TRIES = 2
+"""How often Plane's log of a card is waited for to tell of Orch's own move."""
 
 
 async def deliver(root: Services, item_key: str | None = None, *, kinds: Sequence[Kind] = tuple(Kind)) -> int:
@@ -126,13 +130,14 @@ async def _status(root: Services, letter: Letter) -> None:
         return
     found = await root.store.aread(_item_and_wait, letter.item_key)
     while found is not None:
-        await _show(root, *found)
+        await _show(root, *found, first=letter.tries < OWN_MOVE_TRIES)
         seen, found = found, await root.store.aread(_item_and_wait, letter.item_key)
         if found is None or states.shown_for(*found) is states.shown_for(*seen):
             return
 
 
-async def _show(root: Services, item: WorkItem, wait: Wait | None) -> None:
+async def _show(root: Services, item: WorkItem, wait: Wait | None, *, first: bool) -> None:
+    """Have the card show where the item stands, without unsaying what a person says on it; `first` of all tries."""
     project = root.project(item.project)
     wanted = states.shown_for(item, wait)
     card = await root.tracker.item(project, item.tracker_id)
@@ -147,6 +152,7 @@ async def _show(root: Services, item: WorkItem, wait: Wait | None) -> None:
         if current in states.SIGNALS and await root.store.aread(_unheard, root, item, card.state_id):
             raise Unavailable(f"{item.key} was moved to {current}, which nobody has told yet.", retry_after=UNHEARD_S)
         await root.tracker.set_state(project, item.tracker_id, target)
+    await overwritten.hear(root, project, item, known, target, wait=first)
     await root.store.awrite(_shown, item, known.status(target), target)
 
 

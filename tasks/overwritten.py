@@ -1,0 +1,65 @@
+"""A person's word that Orch's own move has taken off the board before anybody had heard of it.
+
+Plane cannot be asked to move a card only if it still stands where it was seen. Who moves it between Orch's look and Orch's
+own move is told by a webhook, which may be lost, and is never seen by polling; Plane's log of the card's changes has it.
+"""
+
+from sqlmodel import Session
+
+from pipeline.errors import Unavailable
+from pipeline.model import InboundSignal, StateChange, TrackerState, WorkItem
+from pipeline.projects import Project
+from pipeline.states import SIGNALS, StateList
+from pipeline.store import sightings
+from tasks.hearing import ON_THE_BOARD
+from tasks.inbox import Own, replay
+from tasks.services import Services
+
+
+async def hear(root: Services, project: Project, item: WorkItem, known: StateList, target: str, *, wait: bool) -> None:
+    """Replay the state that our move to `target` replaced, where it is somebody's word that nobody has told. Idempotent.
+
+    To be called before it is noted that the card shows `target`. Raises `Unavailable` when Plane's log cannot be read, or,
+    with `wait`, does not end with our move: Plane writes it a moment later.
+    """
+    if not await root.store.aread(_unheard, project, item, target):
+        return
+    moves = [one for one in await root.tracker.activities(project, item.tracker_id) if one.field == "state"]
+    names = {state.name: state for state in known.states}
+    ours = next((n for n in reversed(range(len(moves))) if moves[n].new == known.name(target)), None)
+    if wait and (ours is None or ours != len(moves) - 1):
+        raise Unavailable(f"Plane's log of {item.key} does not end with Orch's own move yet.")
+    replaced = names.get(moves[ours].old) if ours else None
+    if not ours or replaced is None or known.status(replaced.id) not in SIGNALS:
+        return
+    own = await root.tracker.own_ids()
+    said = moves[ours - 1]
+    if said.new == replaced.name and moves[ours].actor_id in own and said.actor_id not in own:
+        await root.store.awrite(_replay, root, project, item, replaced, said.actor_id, own)
+
+
+def _unheard(session: Session, project: Project, item: WorkItem, state_id: str) -> bool:
+    """Whether the card was not last heard of in this state."""
+    seen = sightings.last(session, sightings.board(project.key), [item.tracker_id]).get(item.tracker_id)
+    return seen is None or seen.state != state_id
+
+
+def _replay(
+    session: Session,
+    root: Services,
+    project: Project,
+    item: WorkItem,
+    state: TrackerState,
+    person: str,
+    own: frozenset[str],
+) -> None:
+    if not _unheard(session, project, item, state.id):
+        return  # its webhook has come
+    entry = InboundSignal(
+        project_ref=str(project.plane_project),
+        item_ref=item.tracker_id,
+        state=StateChange(state.id, state.name, state.group, state.id),
+        actor=ON_THE_BOARD,
+        actor_id=person,
+    )
+    replay(session, root, project, entry, Own(own, forge_login=""))
