@@ -49,8 +49,8 @@ async def test_the_items_after_one_with_such_a_signal_are_looked_at_in_the_same_
     hear(desk, second, Signal.PUSHED, {"after": "b" * 40, "pusher": "orch-bot"})
     desk.clock.forward(desk.settings.republish_s[-1])
     did = await publish_again(desk.root)
-    assert did[0] == f"{first.key}: review_submitted: {TOLD}"
-    assert [sentence.split(":")[0] for sentence in did] == [first.key, first.key, second.key]
+    assert f"{first.key}: review_submitted: {TOLD}" in did
+    assert sorted(sentence.split(":")[0] for sentence in did) == [first.key, first.key, second.key]
     assert unconsumed(desk) == [(first.key, Signal.REVIEW_SUBMITTED)]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.clients.process_identity import identity, kill_group
-from pipeline.model import ProcessIdentity, Role, WorkItem
+from pipeline.model import ProcessIdentity, WorkItem
 from pipeline.settings import Settings
-from pipeline.stages import Stage
+from pipeline.stages import Role, Stage
 from pipeline.store import evidence, items, journal, leases, reactions
 from pipeline.store.engine import Store
 from tasks import landing, ownership, stop_listener
