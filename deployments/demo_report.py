@@ -128,7 +128,9 @@ def _item(session: Session, item: WorkItem) -> ItemReport:
 
 
 def _passes(clone: Path, sha: str) -> bool:
+    """Whether the tests of a commit pass, on its files alone: Python would take another commit's compiled files for its own."""
     _git(clone, "checkout", "--quiet", "--detach", sha)
+    _git(clone, "clean", "--quiet", "--force", "-dx")
     return subprocess.run(Options().test_command, cwd=clone, capture_output=True, check=False).returncode == 0
 
 

@@ -94,6 +94,7 @@ def _repositories(verdict: Verdict, known: list[WorkItem], people: People, sandb
 
 def _green(clone: Path, tip: str) -> bool:
     _git(clone, "checkout", "-q", tip)
+    _git(clone, "clean", "-qfdx")  # Python would take another commit's compiled files for this one's
     return subprocess.run(Options().test_command, cwd=clone, check=False, capture_output=True).returncode == 0
 
 
