@@ -108,6 +108,9 @@ async def _guarded(root: Services, claimed: ownership.Claimed, run_id: str, work
             return await _blocked(root, item, refused)
         asked = error.retry_after if isinstance(error, Unavailable) else None
         return await _back_off(root, claimed, run_id, str(error) or repr(error), asked or 0)
+    except ObjectNotFound:
+        why = "Prefect knows this run no more: its database was put back to an earlier moment, or made anew."
+        return await _back_off(root, claimed, run_id, why, 0)
     except (CouldNotRun, Refused, SettingsError) as error:
         return await _blocked(root, item, str(error))
     except Exception as error:

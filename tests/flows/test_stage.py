@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import disable_run_logger
 
 from deployments.sandbox.client import SandboxClient
@@ -68,3 +69,22 @@ async def test_where_git_is_turned_away_the_forges_api_tells_whether_a_person_ha
             sandbox.clear_faults()
     assert state.name == name
     assert "git was turned away" in str(state.message)
+
+
+async def test_a_run_that_prefect_knows_no_more_is_no_bug_and_its_stage_is_tried_again(
+    sandbox: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(_run: stage.Run) -> None:
+        raise ObjectNotFound(http_exc=Exception("404"))
+
+    async def work(_run: stage.Run) -> stage.Run:
+        raise AssertionError("nothing is worked on")
+
+    monkeypatch.setattr(stage, "_present", unknown)
+    async with open_desk(sandbox, tmp_path) as desk:
+        item = desk.item(Stage.REVIEW)
+        claimed = claim(desk.root, item.key, item.stage, "run-1")
+        assert isinstance(claimed, Claimed)
+        with disable_run_logger():
+            state = await stage._guarded(desk.root, claimed, "run-1", work)
+        assert (state.name, desk.again(item).hold) == ("Waiting for the next try", None)
