@@ -4,9 +4,11 @@ Plane cannot be asked to move a card only if it still stands where it was seen. 
 own move is told by a webhook, which may be lost, and is never seen by polling; Plane's log of the card's changes has it.
 """
 
+import logging
+
 from sqlmodel import Session
 
-from pipeline.errors import Unavailable
+from pipeline.errors import Refused, Unavailable
 from pipeline.model import InboundSignal, StateChange, TrackerState, WorkItem
 from pipeline.projects import Project
 from pipeline.states import SIGNALS, StateList
@@ -14,6 +16,8 @@ from pipeline.store import sightings
 from tasks.hearing import ON_THE_BOARD
 from tasks.inbox import Own, replay
 from tasks.services import Services
+
+log = logging.getLogger("orch.overwritten")
 
 
 async def hear(root: Services, project: Project, item: WorkItem, known: StateList, target: str, *, wait: bool) -> None:
@@ -24,7 +28,11 @@ async def hear(root: Services, project: Project, item: WorkItem, known: StateLis
     """
     if not await root.store.aread(_unheard, project, item, target):
         return
-    moves = [one for one in await root.tracker.activities(project, item.tracker_id) if one.field == "state"]
+    try:
+        moves = [one for one in await root.tracker.activities(project, item.tracker_id) if one.field == "state"]
+    except Refused as error:  # a Plane without a log, or one that keeps it from us: the card is shown all the same
+        log.info("%s: what Orch's own move has replaced cannot be looked up: %s", item.key, error)
+        return
     names = {state.name: state for state in known.states}
     ours = next((n for n in reversed(range(len(moves))) if moves[n].new == known.name(target)), None)
     if wait and (ours is None or ours != len(moves) - 1):

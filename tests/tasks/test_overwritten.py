@@ -95,3 +95,13 @@ async def test_what_says_nothing_to_orch_may_be_replaced(desk: Desk) -> None:
     item = asked(desk)
     await shown_while(desk, lambda: desk.sandbox.move_card(item.key, "Backlog"))
     assert desk.signals == []
+
+
+async def test_a_plane_that_keeps_its_log_to_itself_has_its_card_shown_all_the_same(desk: Desk) -> None:
+    item = asked(desk)
+    refusal = {"error": "The requested resource does not exist."}
+    desk.sandbox.fail_next("plane", 1, status=404, body=refusal, match="activities")
+    await deliver(desk.root)
+    desk.sandbox.clear_faults()
+    assert (desk.again(item).shown, desk.sandbox.card(item.key).state) == ("in_review", "In Review")
+    assert [row.last_error for row in desk.letters if row.kind == outbox.Kind.STATUS] == [""]
