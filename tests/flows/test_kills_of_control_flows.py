@@ -119,6 +119,7 @@ def seen_after(stand: Stand, case: Control) -> dict[str, Any]:
         if not stand.run(case.flow).passed:
             break
     stand.deliver_all()
+    stand.run(case.flow)  # sending may hear what somebody said, as every look at the card does
     card = stand.sandbox.card(stand.key)
     worktree = stand.settings.state_dir / "worktrees" / PROJECT / stand.key
     return {
