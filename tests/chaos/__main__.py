@@ -120,8 +120,8 @@ class Chaos:
         sandbox.flush()
 
     def _watch(self, faults: Faults) -> None:
-        for name in faults.watch():
-            self.say(f"[red]{name}[/]")
+        for sentence in faults.watch():
+            self.say(f"[red]{sentence}[/]")
         time.sleep(LOOK_S)
 
     def _report(self, people: People, faults: Faults, stops: Stops, verdict: Verdict) -> None:
@@ -137,6 +137,7 @@ class Chaos:
         for name, seconds in (
             ("lost webhook", people.healed_s),
             ("killed run", faults.healed_s),
+            ("killed run, while all else of Orch lived", faults.healed_alone_s),
             ("STOP until no process is left", stops.took_s),
             ("STOP that waited for a landing or a deploy", stops.waited_s),
         ):

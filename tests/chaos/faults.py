@@ -19,17 +19,24 @@ from tests.chaos.shop import REPOSITORIES
 REST_S = 80.0
 """Seconds between two deaths of the same process: a supervisor gives up what dies more often than that, rightly."""
 
+STARTS_S = 30.0
+"""Seconds that a process of the product may need until it is there again."""
+
 GARBAGE = "<html>502 Bad Gateway</html>"
 
 
 @dataclass
 class Killed:
-    """A run that was killed while it owned an item; healed once somebody else owns it, or it has moved on."""
+    """A run that was killed while it owned an item; healed once somebody else owns it, or it has moved on.
+
+    It died `alone` when no process of the product itself died just before, or until it was healed.
+    """
 
     key: str
     token: str
     version: int
     at: float
+    alone: bool
 
 
 @dataclass
@@ -44,6 +51,7 @@ class Faults:
     counts: Counter[str] = field(default_factory=Counter)
     killed: list[Killed] = field(default_factory=list)
     healed_s: list[float] = field(default_factory=list)
+    healed_alone_s: list[float] = field(default_factory=list)
     drops_next: bool = False
     _due: list[tuple[str, tuple[Stage, ...], float]] = field(default_factory=list)
     _died: dict[str, float] = field(default_factory=dict)
@@ -66,18 +74,24 @@ class Faults:
         self.sandbox.flush()
 
     def watch(self) -> list[str]:
-        """Kill the runs whose time has come, and note which killed runs' items have gone on; names of what was done."""
-        done = [one for one in self._due if time.monotonic() >= one[2] and self._kill_run(one[1])]
-        for one in done:
-            self._due.remove(one)
-            self.counts[one[0]] += 1
+        """Kill the runs whose time has come, and note which killed runs' items have gone on; what was done and seen."""
+        seen = []
+        for planned in list(self._due):
+            name, stages, at = planned
+            if time.monotonic() >= at and self._kill_run(stages):
+                self._due.remove(planned)
+                self.counts[name] += 1
+                seen.append(f"{name}: {self.killed[-1].key}")
         for one in list(self.killed):
             item = self.people.item(one.key)
             owner = self.store.read(leases.owner, item.id) if item else None
             if item is None or item.version != one.version or (owner is not None and owner.token != one.token):
                 self.killed.remove(one)
-                self.healed_s.append(time.monotonic() - one.at)
-        return [name for name, _, _ in done]
+                seconds = time.monotonic() - one.at
+                self.healed_s.append(seconds)
+                self.healed_alone_s += [seconds] if one.alone else []
+                seen.append(f"{one.key} goes on after {seconds:.0f} s{'' if one.alone else ', others died beside it'}")
+        return seen
 
     # --- processes
 
@@ -91,7 +105,9 @@ class Faults:
         item = self.people.item(key) if key else None
         if key is None or item is None or not processes.kill(owner.process.pgid):
             return False
-        self.killed.append(Killed(key, owner.token, item.version, time.monotonic()))
+        now = time.monotonic()
+        alone = all(now - at > STARTS_S for at in self._died.values())
+        self.killed.append(Killed(key, owner.token, item.version, now, alone))
         return True
 
     def kill_child(self, name: str) -> bool:
@@ -100,6 +116,8 @@ class Faults:
             return False
         found = processes.child(name)
         self._died[name] = time.monotonic()
+        for one in self.killed:
+            one.alone = False
         return found is not None and processes.kill(found.pid)
 
     # --- webhooks, neighbours, people
