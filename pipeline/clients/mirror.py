@@ -8,6 +8,7 @@ a test, can reach it.
 import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -83,11 +84,15 @@ class Mirror:
             fresh.replace(config)
 
     def _create(self) -> None:
-        """Made aside and renamed, so that a killed process leaves no half of it."""
-        half = self.path.with_name(f"{self.path.name}.new")
-        for leftover in (half, self.path):
+        """Made aside and renamed, so that a killed process leaves no half of it.
+
+        Each in a folder of its own: git outlives a process that was killed, and may still write into what that had begun.
+        """
+        aside, suffix = f"{self.path.name}.", ".new"
+        for leftover in (*self.path.parent.glob(f"{aside}*{suffix}"), self.path):
             shutil.rmtree(leftover, ignore_errors=True)
-        half.mkdir(parents=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        half = Path(tempfile.mkdtemp(prefix=aside, suffix=suffix, dir=self.path.parent))
         self.remote.home.mkdir(parents=True, exist_ok=True)
         Repository(self.remote, half).do("init", "--quiet", "--bare", f"--initial-branch={self.default_branch}")
         half.rename(self.path)

@@ -110,6 +110,25 @@ def test_what_a_killed_process_left_is_put_right(origin: Origin, after_s: float)
     git(origin.base / "state/repos/WID.git", "fsck", "--strict")
 
 
+def keep_writing(folders: list[Path]) -> None:
+    """As a git that goes on in what its killed process had begun."""
+    while True:
+        for folder in folders:
+            (folder / "refs").mkdir(parents=True, exist_ok=True)
+
+
+def test_git_that_outlives_its_killed_process_is_in_nobodys_way(origin: Origin) -> None:
+    left = [origin.base / "state/repos" / name for name in ("WID.git.new", "WID.git.left.new")]
+    orphan = FORK.Process(target=child, args=(keep_writing, left))
+    orphan.start()
+    try:
+        assert becomes(lambda: all((folder / "refs").exists() for folder in left))
+        assert origin.workspace().fetch() == origin.tip("main")
+    finally:
+        orphan.kill()
+        orphan.join()
+
+
 def push(origin: Origin) -> None:
     origin.workspace().push(ITEM, BRANCH, expected=None)
 
