@@ -97,7 +97,8 @@ class Faults:
 
     def _kill_run(self, stages: tuple[Stage, ...]) -> bool:
         """Kill a run that owns an item, at one of these stages; whether there was one."""
-        owners = [o for o in self.store.read(leases.owners) if o.stage in stages]
+        dead = {one.token for one in self.killed}
+        owners = [o for o in self.store.read(leases.owners) if o.stage in stages and o.token not in dead]
         return bool(owners) and self._kill(self.chance.choice(owners))
 
     def _kill(self, owner: Owner) -> bool:
