@@ -73,7 +73,7 @@ test_command = ["python", "-m", "pytest", "-q"]
 INTRODUCTION = """\
 # Configuration
 
-<!-- Made by `make docs` from pipeline/settings.py, pipeline/projects.py and pipeline/states.py: change those. -->
+<!-- Made by `make docs` from pipeline/settings/, pipeline/projects.py and pipeline/states.py: change those. -->
 
 Settings are environment variables; a file `.env` in the folder where `orch` is started is read as well, and the
 environment wins. `orch up` says which of the necessary ones are missing, and hands all of them on to the processes that
