@@ -14,7 +14,7 @@ from pipeline.signals import Signal
 from pipeline.stages import ENTRY_GATE, TABLE
 from pipeline.store import evidence, inbox, items, outbox, reactions
 from pipeline.store.inbox import StoredSignal
-from tasks import gates, healing, refusals, tracker
+from tasks import gates, refusals, signals, tracker
 from tasks.outbox import deliver
 from tasks.services import Services, services
 
@@ -36,7 +36,7 @@ async def _intake(root: Services, key: str) -> State[None]:
         await root.store.awrite(_consume, key, f"refused: {said}", root)
         return Completed(name="Unknown project", message=said)
     if await root.store.aread(items.find, key) is not None:
-        followed = await healing.drain(root, key)
+        followed = await signals.drain(root, key)
         return Completed(name="Started before", message=" ".join(followed) or f"{key} is a work item already.")
     try:
         card = await tracker.read_card(project.key, key)

@@ -25,7 +25,7 @@ from pipeline.model import Answer, Hold, WaitKind, WorkItem
 from pipeline.outcomes import Advance, Answered, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import Stage
 from pipeline.store import due, waits
-from tasks import entrance, gates, healing, labels, ownership, people, prefect_api, stop_listener
+from tasks import entrance, gates, labels, ownership, people, prefect_api, signals, stop_listener
 from tasks.outbox import deliver
 from tasks.services import Services, services
 from tasks.turned_away import refusal
@@ -43,7 +43,7 @@ async def at_stage(work_item: str, stage: Stage, work: Work) -> State[None]:
     root = await services()
     run_id = str(runtime.flow_run.id)
     gone = await _hear_form(root, work_item, run_id)
-    await healing.drain(root, work_item)  # what was said while another stage's run owned the item
+    await signals.drain(root, work_item)  # what was said while another stage's run owned the item
     await entrance.refresh(root, work_item)
     claimed = await _claim(root, work_item, stage, run_id, gone)
     if isinstance(claimed, ownership.NotNow):

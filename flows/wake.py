@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from tasks import healing
+from tasks import healing, signals
 from tasks.outbox import deliver
 from tasks.services import services
 
@@ -13,7 +13,7 @@ from tasks.services import services
 async def wake(work_item: str) -> State[None]:
     """Drain the item's signals in order and start what follows. Idempotent; harmless for an unknown item."""
     root = await services()
-    followed = await healing.drain(root, work_item)
+    followed = await signals.drain(root, work_item)
     healed = await healing.heal(root, work_item)
     await deliver(root, work_item)
     sentences = [*followed, *([healed] if healed else [])]

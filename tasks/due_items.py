@@ -13,7 +13,8 @@ from pipeline.store import due, waits
 from pipeline.store.due import Standing
 from tasks import prefect_api, reclaiming, stopping
 from tasks.guard import Guard
-from tasks.healing import Observed, heal_one, is_over, observe
+from tasks.healing import heal_one, is_over
+from tasks.looks import Observed, observe
 from tasks.services import Services
 from tasks.starting import without_a_run
 from tasks.turns import rotated, side_by_side

@@ -1,21 +1,18 @@
 """What an item needs so that it goes on: found from the store and Prefect's word, done at once, harmless when repeated."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline import decide
-from pipeline.errors import OrchError, Refused, Unavailable
-from pipeline.gates.ci_green import GATE as CI_GREEN
-from pipeline.model import Answer, Wait, WaitKind, WorkItem
-from pipeline.store import counters, crashes, due, freezes, inbox, leases, outbox, queue, reactions, waits
+from pipeline.model import Wait, WorkItem
+from pipeline.store import counters, crashes, due, leases, outbox, waits
 from pipeline.store.due import Standing
-from tasks import cancels, entrance, gates, people, prefect_api, reviews
-from tasks.cancels import Cancels
+from tasks import cancels, looks, people, prefect_api
+from tasks.looks import PENDING_GRACE, Observed, observe
 from tasks.ownership import end_process
 from tasks.services import Services
 
@@ -24,63 +21,14 @@ log = logging.getLogger("orch.healing")
 CANNOT_BE_RESUMED = timedelta(seconds=10)
 """How long a due resume may be refused before its run is given up and started anew."""
 
-PENDING_GRACE = timedelta(seconds=60)
-"""How long a run may be Pending or Running without owning its item before it is believed to be dead."""
-
 
 CANCELLED, NONE_CAME = "its run was cancelled in Prefect", "no run was on its way"
-
-
-async def drain(root: Services, key: str) -> list[str]:
-    """Apply the item's unconsumed signals in order; what followed. Those that must wait are left.
-
-    So is one that raises what nobody expected: that is said, and the ones after it are applied.
-    """
-    followed: list[str] = []
-    for stored in await root.store.aread(inbox.unconsumed, key):
-        try:
-            whole = await reviews.completed(root, stored)
-            consequence = await root.store.awrite(reactions.apply, whole, root.now(), root.texts)
-        except OrchError as error:
-            log.info("%s: %s waits: %s", key, stored.signal, error)
-            continue
-        except Exception as error:  # one signal's trouble is said, and the others are applied
-            log.exception("%s: %s could not be applied", key, stored.signal)
-            consequence = f"could not be applied: {error!r}"
-        if consequence is not None:
-            followed.append(f"{stored.signal}: {consequence}")
-    return followed
 
 
 async def heal(root: Services, key: str) -> str | None:
     """Start or resume what one item needs, now; one sentence, or None when it needs nothing."""
     found = await root.store.aread(due.standing, key)
     return await heal_one(root, found, await observe([found])) if found is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What Prefect says, asked once for all items: runs that begin or go on, and the runs that items name, by id.
-
-    What people have cancelled is asked for only when something would be started. `patience` is with the tracker.
-    """
-
-    begun: Mapping[str, Sequence[FlowRun]]
-    named: Mapping[str, FlowRun]
-    crowded: bool = False
-    cancels: Cancels = field(default_factory=Cancels)
-    patience: entrance.Patience = field(default_factory=entrance.Patience)
-
-
-async def observe(found: Iterable[Standing]) -> Observed:
-    """Ask Prefect about items: the number of calls does not depend on how many there are up to 200."""
-    named = {one.owner.flow_run_id for one in found if one.owner is not None}
-    named |= {one.wait.flow_run_id for one in found if one.wait is not None and one.wait.flow_run_id is not None}
-    begun, crowded = await prefect_api.begun_stage_runs()
-    by_item: dict[str, list[FlowRun]] = {}
-    for run in begun:
-        by_item.setdefault(str(run.parameters.get("work_item")), []).append(run)
-    return Observed(by_item, await prefect_api.states_of(named), crowded)
 
 
 Guard = Callable[[WorkItem], Awaitable[str | None]]
@@ -217,67 +165,20 @@ async def _machine(root: Services, item: WorkItem, wait: Wait | None, seen: Obse
     if wait is None:
         if item.failures == 0 and now - item.entered_at < root.settings.grace_of(item.stage):
             return None
-        if _comes(item, seen, now) or await root.store.aread(outbox.enters, item.key, item.stage, now):
+        if looks.comes(item, seen, now) or await root.store.aread(outbox.enters, item.key, item.stage, now):
             return None
         return await _enter_due(root, item, item.entered_at, NONE_CAME, seen, guard)
     started = None
-    if await _due(root, item, wait, seen, now):
-        comes = _comes(item, seen, now)
-        if comes and wait.kind.timed and not seen.crowded:
+    if await looks.due(root, item, wait, seen, now):
+        coming = looks.comes(item, seen, now)
+        if coming and wait.kind.timed and not seen.crowded:
             return None  # put off, its look would not be due when the run that was scheduled for it comes
-        if not comes:
+        if not coming:
             started = await _enter_due(root, item, wait.since, f"looking again at {wait.kind}", seen, guard)
     if started is None and wait.look_again_at is not None and wait.look_again_at <= now:
         # the others whose time has come are not to wait behind this one for ever
         await root.store.awrite(waits.look_later, wait.id, now, root.settings.ci_look_again_s)
     return started
-
-
-def _comes(item: WorkItem, seen: Observed, now: datetime) -> bool:
-    """Whether a run will get to the item by itself, or so many are on their way that another would only queue up."""
-    return seen.crowded or any(on_its_way(run, now) for run in seen.begun.get(item.key, ()))
-
-
-async def _due(root: Services, item: WorkItem, wait: Wait, seen: Observed, now: datetime) -> bool:
-    if wait.kind is WaitKind.CI and root.project(item.project).ci == "forge":
-        return await _ci_has_spoken(root, item, wait, now)
-    if wait.kind in (WaitKind.DEPENDENCY, WaitKind.SERIAL):
-        return await entrance.opens(root, item, wait, seen.patience)
-    if wait.kind is WaitKind.FREEZE:
-        return await root.store.aread(freezes.in_the_way, item.project) is None
-    if wait.kind is WaitKind.MERGE_TURN:
-        tickets = await root.store.aread(queue.tickets, item.project)
-        mine = next((ticket for ticket in tickets if ticket.item_id == item.id), None)
-        if mine is not None and not mine.first:
-            return False  # whoever is before it wakes it, or the tick does
-        if mine is not None and mine.woken_at is not None:
-            return True
-    return wait.look_again_at is not None and now >= wait.look_again_at
-
-
-async def _ci_has_spoken(root: Services, item: WorkItem, wait: Wait, now: datetime) -> bool:
-    """Look at the gate without a run, for it is one cheap question; while it is pending nothing follows.
-
-    What the forge refuses is the stage's to tell a person; a forge that is away is asked again.
-    """
-    if wait.look_again_at is None or now < wait.look_again_at:
-        return False
-    try:
-        result = await gates.answer(root, item, root.project(item.project), CI_GREEN.name, None)
-        return result.answer is not Answer.PENDING
-    except Refused:
-        return True
-    except Unavailable as error:
-        log.info("%s: CI cannot be asked: %s", item.key, error)
-    return False
-
-
-def on_its_way(run: FlowRun, now: datetime) -> bool:
-    """Whether a run will get to the item by itself: scheduled, or begun a moment ago."""
-    if run.state_type is StateType.SCHEDULED:
-        return True
-    since = run.state.timestamp if run.state else now
-    return run.state_type in prefect_api.AT_WORK and now - since < PENDING_GRACE
 
 
 async def _anew(

@@ -13,7 +13,8 @@ from pipeline.store import counters, crashes, due, leases, outbox, suspicions
 from pipeline.store.items import MERGING
 from pipeline.store.leases import Alive, WentWithItsHost
 from tasks import prefect_api
-from tasks.healing import CANNOT_BE_RESUMED, PENDING_GRACE
+from tasks.healing import CANNOT_BE_RESUMED
+from tasks.looks import PENDING_GRACE
 from tasks.services import Services
 
 log = logging.getLogger("orch.reclaiming")

@@ -6,8 +6,8 @@ import logging
 from sqlmodel import Session
 
 from pipeline.store import inbox, outbox
-from tasks.healing import drain
 from tasks.services import Services
+from tasks.signals import drain
 from tasks.turns import rotated
 
 log = logging.getLogger("orch.republishing")

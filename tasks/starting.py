@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tasks import prefect_api
-from tasks.healing import on_its_way
+from tasks.looks import on_its_way
 from tasks.services import Services
 
 

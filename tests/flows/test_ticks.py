@@ -31,7 +31,8 @@ from pipeline.store import counters, due, inbox, items, leases, reactions, waits
 from pipeline.store.due import Standing
 from tasks import prefect_api
 from tasks.due_items import heal_due, stop_due
-from tasks.healing import heal_one, observe
+from tasks.healing import heal_one
+from tasks.looks import observe
 from tasks.reclaiming import CONTROL_MAX, PENDING_MAX, end_lost_runs, free_leaked_locks
 from tests.support.prefect_address import talking_to
 from tests.support.services import Desk, open_desk

@@ -12,7 +12,7 @@ from pipeline.model import Hold, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import dependencies, due, freezes, journal, outbox, waits
 from pipeline.store.due import Standing
-from tasks import cards, due_items, entrance, healing
+from tasks import cards, due_items, entrance, healing, looks
 from tasks.ownership import Claimed, NotNow, claim, release
 from tasks.polling import poll_board
 from tests.support.deliveries import plane_says
@@ -259,9 +259,9 @@ async def test_a_frozen_item_is_due_once_the_freeze_is_over(desk: Desk) -> None:
     item = desk.item(Stage.DEPLOY)
     desk.store.write(freezes.freeze, "SHOP", actor="ada", why="release", now=desk.clock.now)
     wait = desk.store.write(waits.begin, item, WaitKind.FREEZE, key="f", sentence="frozen", now=desk.clock.now)
-    assert not await healing._due(desk.root, item, wait, healing.Observed({}, {}), desk.clock.now)
+    assert not await looks.due(desk.root, item, wait, looks.Observed({}, {}), desk.clock.now)
     desk.store.write(freezes.thaw, "SHOP", desk.clock.now)
-    assert await healing._due(desk.root, item, wait, healing.Observed({}, {}), desk.clock.now)
+    assert await looks.due(desk.root, item, wait, looks.Observed({}, {}), desk.clock.now)
 
 
 # --- freezes
@@ -311,13 +311,13 @@ async def test_a_card_that_the_board_shows_unchanged_is_not_asked_for_again(desk
     [one] = await waiting(desk)
     await poll_board(desk.root, desk.project)
     with counted_requests({}) as requests:
-        assert await healing.heal_one(desk.root, one, healing.Observed({}, {})) is None
+        assert await healing.heal_one(desk.root, one, looks.Observed({}, {})) is None
     assert requests["other"] == 0
 
     another = desk.item()
     desk.sandbox.block(one.item.key, by=[another.key])
     await poll_board(desk.root, desk.project)
-    assert await healing.heal_one(desk.root, one, healing.Observed({}, {})) is None
+    assert await healing.heal_one(desk.root, one, looks.Observed({}, {})) is None
     assert another.key in blockers(desk, one.item)
 
 
@@ -326,14 +326,14 @@ async def test_without_a_look_through_the_board_the_card_itself_is_asked_for(des
     await poll_board(desk.root, desk.project)
     desk.clock.forward(600)
     with counted_requests({}) as requests:
-        assert await healing.heal_one(desk.root, one, healing.Observed({}, {})) is None
+        assert await healing.heal_one(desk.root, one, looks.Observed({}, {})) is None
     assert requests["other"] == 1
 
 
 async def test_a_plane_that_hangs_is_asked_about_one_waiting_item_a_tick(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, seen = await waiting(desk, 3), healing.Observed({}, {})
+    found, seen = await waiting(desk, 3), looks.Observed({}, {})
     desk.clock.forward(600)
     monkeypatch.setattr(entrance, "ASK_S", 0.3)
     desk.sandbox.hang("plane")

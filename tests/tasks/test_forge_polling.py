@@ -9,7 +9,7 @@ from pipeline.model import Delivery, InboundSignal, Pull, ReviewKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import counters, items
-from tasks import healing
+from tasks import signals
 from tasks.forge_polling import poll_repository
 from tasks.inbox import Own, receive
 from tests.support.services import Desk
@@ -70,7 +70,7 @@ async def test_the_pull_request_that_closed_with_a_stopped_item_does_not_hold_th
     desk.move(item, Stage.CANCELLED)
     fresh = desk.item(card=await asyncio.to_thread(desk.sandbox.card, item.key), branch=item.branch)
     await polled(desk)
-    followed = await healing.drain(desk.root, item.key)
+    followed = await signals.drain(desk.root, item.key)
     assert followed == [f"pr_closed: ignored: Pull request #{pull.number} is not that of {item.key}."]
     assert desk.again(fresh).hold is None
 

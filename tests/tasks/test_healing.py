@@ -19,7 +19,8 @@ from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, items, leases, reactions, suspicions, waits
 from pipeline.store.due import Standing
 from tasks import due_items, ownership, services
-from tasks.healing import Observed, heal_one
+from tasks.healing import heal_one
+from tasks.looks import Observed
 from tasks.reclaiming import ZOMBIE_AFTER, end_zombies, reclaim_dead
 from tests.pipeline.store.helpers import HERE, claimed
 from tests.support.services import Desk, open_desk

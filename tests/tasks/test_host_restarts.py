@@ -10,7 +10,8 @@ from pipeline.clients.process_identity import identity
 from pipeline.model import WorkItem
 from pipeline.stages import Stage
 from pipeline.store import counters, crashes, due, items, leases
-from tasks.healing import Observed, heal_one
+from tasks.healing import heal_one
+from tasks.looks import Observed
 from tasks.ownership import Claimed, NotNow, claim
 from tasks.reclaiming import reclaim_dead
 from tests.support.services import Desk

@@ -16,7 +16,7 @@ from pipeline.stages import Stage
 from pipeline.states import shown_for
 from pipeline.store import due, inbox, items, leases, outbox, reactions, waits
 from pipeline.store.leases import Lease
-from tasks import healing, polling, republishing
+from tasks import healing, looks, polling, republishing
 from tests.support.deliveries import gitea_says, plane_says
 from tests.support.hooks import gitea_status, plane_moved
 from tests.support.services import Desk, open_desk
@@ -158,7 +158,7 @@ async def looked_at(desk: Desk, item: WorkItem) -> str | None:
     """What a tick would do about the item."""
     standing = desk.store.read(due.standing, item.key)
     assert standing is not None
-    return await healing.heal_one(desk.root, standing, healing.Observed({}, {}))
+    return await healing.heal_one(desk.root, standing, looks.Observed({}, {}))
 
 
 def gitea_reports(desk: Desk, item: WorkItem, number: int) -> None:

@@ -10,8 +10,8 @@ from pipeline.model import WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
 from pipeline.store import inbox
-from tasks.healing import drain
 from tasks.republishing import publish_again
+from tasks.signals import drain
 from tests.support.services import Desk
 
 TOLD = "could not be applied: ValueError(\"invalid literal for int() with base 10: 'seven'\")"

@@ -9,8 +9,8 @@ from pipeline.inbound.gitea import parse_gitea
 from pipeline.model import WorkItem
 from pipeline.stages import Role, Stage
 from pipeline.store import inbox
-from tasks.healing import drain
 from tasks.inbox import Own, receive
+from tasks.signals import drain
 from tests.deployments.sandbox.receiver import Receiver
 from tests.support.services import Desk
 

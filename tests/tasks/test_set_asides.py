@@ -15,10 +15,10 @@ from pipeline.stages import Stage
 from pipeline.store import inbox
 from pipeline.store.tables import DeliveryRow, SignalRow, WorkItemRow
 from tasks import republishing
-from tasks.healing import drain
 from tasks.pending import resolve_pending
 from tasks.polling import poll_board
 from tasks.set_asides import tell_what_is_set_aside
+from tasks.signals import drain
 from tests.support.deliveries import OWN, plane_says
 from tests.support.hooks import plane_moved
 from tests.support.services import Desk

@@ -18,7 +18,7 @@ from pipeline.stages import Stage
 from pipeline.store import inbox, waits
 from pipeline.store.due import Standing
 from tasks import due_items, guard, pending, republishing
-from tasks.healing import Observed
+from tasks.looks import Observed
 from tasks.services import Services
 from tasks.turns import TURN_S, rotated, side_by_side
 from tests.support.hooks import plane_moved
