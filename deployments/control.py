@@ -13,7 +13,7 @@ from pipeline.errors import Refused
 from pipeline.messages import Texts
 from pipeline.model import WorkItem
 from pipeline.settings import Settings
-from pipeline.store import crashes, dependencies, freezes, inbox, items, journal, leases, outbox, reactions
+from pipeline.store import crashes, deliveries, dependencies, freezes, items, journal, leases, outbox, reactions
 from pipeline.store.leases import Alive, WentWithItsHost
 from pipeline.store.snapshots import snapshot
 from pipeline.why import why
@@ -177,9 +177,9 @@ def release(
 # --- deliveries
 
 
-def deliveries(settings: Settings, *, failed: bool, limit: int) -> list[dict[str, Any]]:
+def latest_deliveries(settings: Settings, *, failed: bool, limit: int) -> list[dict[str, Any]]:
     """The latest deliveries, newest first, as JSON-ready data."""
-    found = open_store(settings).read(inbox.deliveries, failed=failed, limit=limit)
+    found = open_store(settings).read(deliveries.latest, failed=failed, limit=limit)
     return [
         asdict(one)
         | {"received_at": one.received_at.isoformat(), "failed": one.failed}
@@ -194,12 +194,12 @@ def replay(settings: Settings, numbers: Sequence[int], since: datetime | None) -
 
 
 def _replay(session: Session, numbers: Sequence[int], since: datetime | None) -> list[str]:
-    wanted = [*numbers, *(inbox.received_since(session, since) if since else ())]
+    wanted = [*numbers, *(deliveries.received_since(session, since) if since else ())]
     return [f"Delivery {number} {_replayed(session, number)}." for number in dict.fromkeys(wanted)]
 
 
 def _replayed(session: Session, number: int) -> str:
-    said = inbox.replay(session, number, _now())
+    said = deliveries.replay(session, number, _now())
     if said is None:
         raise Refused(f"There is no delivery {number}; `orch deliveries` lists them.")
     return said.rstrip(".")

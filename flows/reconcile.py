@@ -17,7 +17,7 @@ from sqlmodel import Session
 
 from pipeline.errors import OrchError
 from pipeline.signals import Signal
-from pipeline.store import counters, due, heartbeats, inbox, leases, queue, reactions, waits
+from pipeline.store import counters, deliveries, due, heartbeats, inbox, leases, queue, reactions, waits
 from pipeline.store.outbox import REPEATABLE
 from tasks import prefect_api
 from tasks.due_items import heal_due, stop_due
@@ -111,7 +111,7 @@ def _name(part: Callable[..., object]) -> str:
 
 
 async def _deliveries(root: Services) -> list[str]:
-    if not await root.store.aread(inbox.pending, limit=1):
+    if not await root.store.aread(deliveries.pending, limit=1):
         return []
     return [f"{key}: a delivery was understood" for key in await resolve_pending(root, await identify(root))]
 
@@ -121,7 +121,7 @@ async def _retention(root: Services) -> list[str]:
     days = root.settings.inbox_retention_days
     if not days:
         return []
-    gone = await root.store.awrite(inbox.prune, root.now() - timedelta(days=days))
+    gone = await root.store.awrite(deliveries.prune, root.now() - timedelta(days=days))
     return [f"{gone} old deliveries forgotten"] if gone else []
 
 

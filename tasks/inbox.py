@@ -18,7 +18,7 @@ from pipeline.projects import Project
 from pipeline.signals import DECISIONS, Signal
 from pipeline.stages import Status
 from pipeline.states import StateList, shown_for
-from pipeline.store import dependencies, inbox, items, outbox, reactions, waits
+from pipeline.store import deliveries, dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
 from tasks.hearing import overtaken, polled_before, replayed_lately, told_late
 from tasks.services import Services
@@ -72,7 +72,7 @@ def _receive(session: Session, root: Services, delivery: Delivery, body: str, ow
     known = [one for one in delivery.signals if _is_button(one) or _may_be_ours(root, one)]
     if not known:
         return Received(False, f"No project of the registry is {delivery.signals[0].project_ref}.")
-    number = inbox.deliver(
+    number = deliveries.deliver(
         session,
         digest=delivery.digest,
         source=delivery.source,
@@ -93,7 +93,7 @@ def _receive(session: Session, root: Services, delivery: Delivery, body: str, ow
     return _finish(session, root, number, found)
 
 
-def resolve(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:
+def resolve(root: Services, pending: deliveries.PendingDelivery, own: Own) -> Received | None:
     """Understand a stored delivery, now that states may be known; None when they still are not. Idempotent.
 
     Raises `UnreadableDelivery` for one that only a later version of Orch understands, and `FromLaterVersion` for one
@@ -107,14 +107,14 @@ def resolve(root: Services, pending: inbox.PendingDelivery, own: Own) -> Receive
         return Received(False, "Resolved before.")
 
 
-def _resolve(session: Session, root: Services, pending: inbox.PendingDelivery, own: Own) -> Received:
+def _resolve(session: Session, root: Services, pending: deliveries.PendingDelivery, own: Own) -> Received:
     found = _understand(session, root, pending.id, [as_inbound(entry) for entry in pending.inbound], own)
     return _finish(session, root, pending.id, found)
 
 
 def _finish(session: Session, root: Services, number: int, found: Sequence[tuple[str, str]]) -> Received:
     note = "; ".join(f"{key}: {sentence}" if key else sentence for key, sentence in found)
-    if not inbox.resolved(session, number, note, root.now()):
+    if not deliveries.resolved(session, number, note, root.now()):
         raise ResolvedBefore
     return Received(True, note, tuple(key for key, _ in found if key))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.errors import OrchError, Refused, Unavailable
-from pipeline.store import inbox
+from pipeline.store import deliveries
 from tasks.inbox import Own, Received, as_inbound, project_of, resolve
 from tasks.services import Services
 
@@ -40,7 +40,7 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
     moved: list[str] = []
     asked = _Asked()
     after = 0
-    while page := await root.store.aread(inbox.pending, after=after):
+    while page := await root.store.aread(deliveries.pending, after=after):
         after = page[-1].id
         for stored in page:
             try:
@@ -53,13 +53,13 @@ async def resolve_pending(root: Services, own: Own) -> tuple[str, ...]:
     return tuple(moved)
 
 
-async def _set_aside(root: Services, stored: inbox.PendingDelivery, why: str) -> None:
+async def _set_aside(root: Services, stored: deliveries.PendingDelivery, why: str) -> None:
     """Leave a delivery pending and say why: once in the log, and in `orch deliveries --failed` for as long as it lasts."""
-    if await root.store.awrite(inbox.noted, stored.id, why):
+    if await root.store.awrite(deliveries.noted, stored.id, why):
         log.warning("delivery %s is set aside: %s", stored.id, why)
 
 
-async def _try_pending(root: Services, stored: inbox.PendingDelivery, own: Own, asked: _Asked) -> tuple[str, ...]:
+async def _try_pending(root: Services, stored: deliveries.PendingDelivery, own: Own, asked: _Asked) -> tuple[str, ...]:
     """Resolve one delivery if that can be done; projects that could not be asked are noted in `asked`."""
     pending, refs = stored, {as_inbound(entry).project_ref for entry in stored.inbound}
     hopeless = ""
@@ -76,13 +76,13 @@ async def _try_pending(root: Services, stored: inbox.PendingDelivery, own: Own, 
         asked.failed |= refs
     if hopeless:
         log.warning("delivery %s cannot be understood: %s", pending.id, hopeless)
-        await root.store.awrite(inbox.resolved, pending.id, f"{inbox.GIVEN_UP}{hopeless}", root.now())
+        await root.store.awrite(deliveries.resolved, pending.id, f"{deliveries.GIVEN_UP}{hopeless}", root.now())
         return ()
     done = await _resolve_one(root, pending, own)
     return done.items if done is not None else ()
 
 
-async def _completed(root: Services, pending: inbox.PendingDelivery) -> inbox.PendingDelivery:
+async def _completed(root: Services, pending: deliveries.PendingDelivery) -> deliveries.PendingDelivery:
     """The delivery with what its sender has left out about moved cards, read from the tracker."""
     return replace(pending, inbound=tuple([await _complete(root, entry) for entry in pending.inbound]))
 
@@ -100,7 +100,7 @@ async def _complete(root: Services, entry: Mapping[str, Any]) -> Mapping[str, An
     return {**entry, "project_ref": entry["project_ref"] or UNKNOWN, "payload": {"sequence_id": None, **payload}}
 
 
-async def _learn(root: Services, pending: inbox.PendingDelivery) -> str:
+async def _learn(root: Services, pending: deliveries.PendingDelivery) -> str:
     """Have the states that a delivery needs; why it can never be understood, empty when it can be."""
     for entry in pending.inbound:
         project = project_of(root, entry["project_ref"])
@@ -116,5 +116,5 @@ async def _learn(root: Services, pending: inbox.PendingDelivery) -> str:
     return ""
 
 
-async def _resolve_one(root: Services, pending: inbox.PendingDelivery, own: Own) -> Received | None:
+async def _resolve_one(root: Services, pending: deliveries.PendingDelivery, own: Own) -> Received | None:
     return await asyncio.to_thread(resolve, root, pending, own)

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from pipeline.errors import Refused
 from pipeline.model import Subscription
 from pipeline.projects import Project
-from pipeline.store import inbox, reactions, sightings
+from pipeline.store import deliveries, reactions, sightings
 from tasks.hearing import ON_THE_BOARD
 from tasks.polling import each_project
 from tasks.services import Services
@@ -111,11 +111,11 @@ def _state(subscription: Subscription) -> str:
 
 def _listen_for_plane(session: Session, root: Services) -> list[str]:
     """Tell people, once a silence, when moves were found that no webhook told, and none has come for long."""
-    now, last = root.now(), inbox.last_delivery(session, PLANE)
+    now, last = root.now(), deliveries.last_delivery(session, PLANE)
     if not _due(session, PLANE, now) or (last is not None and now - last < SILENCE):
         return []
     since = max(last, now - RECENT) if last is not None else now - RECENT
-    projects = inbox.undelivered(session, ON_THE_BOARD, since=since, until=now - SILENCE)
+    projects = deliveries.undelivered(session, ON_THE_BOARD, since=since, until=now - SILENCE)
     if not projects:
         return []
     html = root.texts(

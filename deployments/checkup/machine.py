@@ -13,7 +13,7 @@ from deployments.peers import prefect_address
 from deployments.prefect_server import check_versions, wait_until_healthy
 from pipeline.errors import OrchError, SettingsError
 from pipeline.settings import Settings
-from pipeline.store import inbox, schema, set_aside
+from pipeline.store import deliveries, schema, set_aside
 
 GIT_NEEDED = (2, 38)
 """`git merge-tree --write-tree` is from this version on."""
@@ -84,7 +84,7 @@ def look_at_database(settings: Settings) -> Finding:
 def look_at_deliveries(settings: Settings) -> Finding:
     """When Plane's webhook last told of an item: Plane itself tells nobody whether there is a webhook."""
     try:
-        last = open_store(settings).read(inbox.last_delivery, "plane")
+        last = open_store(settings).read(deliveries.last_delivery, "plane")
     except OrchError as error:
         return less("Plane webhook", f"Nobody knows whether it ever told anything: {error}", "Run `orch up`.")
     if last is None:

@@ -30,11 +30,11 @@ def deliveries(
     as_json: AsJson = False,
 ) -> None:
     """The latest webhooks, newest first, and what became of them."""
-    from deployments.control import deliveries as listed
+    from deployments.control import latest_deliveries
 
     if context.invoked_subcommand is not None:
         return
-    found = guarded(lambda: listed(Settings(), failed=failed, limit=limit))
+    found = guarded(lambda: latest_deliveries(Settings(), failed=failed, limit=limit))
     if as_json:
         print(json.dumps({"deliveries": found}))  # noqa: T201  this is the output
         return

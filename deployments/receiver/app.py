@@ -24,7 +24,7 @@ from pipeline.inbound.reading import NOT_JSON, says_json
 from pipeline.inbound.telegram import parse_telegram
 from pipeline.model import Delivery
 from pipeline.projects import Project
-from pipeline.store import heartbeats, inbox
+from pipeline.store import deliveries, heartbeats
 from tasks.inbox import Own, identify, receive
 from tasks.outbox import due, send
 from tasks.pending import resolve_pending
@@ -250,9 +250,9 @@ async def _understand(receiver: Receiver) -> bool:
     if receiver.own is None:
         receiver.own = await identify(root)
     learnt = [await _learn(root, project) for project in root.projects.values()]
-    if await root.store.aread(inbox.pending, limit=1):
+    if await root.store.aread(deliveries.pending, limit=1):
         await resolve_pending(root, receiver.own)
-    return all(learnt) and not await root.store.aread(inbox.pending, limit=1)
+    return all(learnt) and not await root.store.aread(deliveries.pending, limit=1)
 
 
 async def _learn(root: Services, project: Project) -> bool:

@@ -16,6 +16,7 @@ from pipeline.decide import held_because
 from pipeline.model import WorkItem
 from pipeline.store import (
     counters,
+    deliveries,
     due,
     freezes,
     heartbeats,
@@ -72,7 +73,7 @@ def queue_view(session: Session, root: Services) -> dict[str, Any]:
         "freezes": [freeze.sentence for freeze in freezes.all_of_them(session)],
         "active": {project: list(places.active(session, project).values()) for project in root.projects},
         "unconsumed_signals": len(inbox.unconsumed(session)),
-        "pending_deliveries": len(inbox.pending(session)),
+        "pending_deliveries": len(deliveries.pending(session)),
         "unsent_letters": outbox.unsent(session),
         "last_tick": last.isoformat() if last else None,
         "set_aside": [aside.sentence for aside in set_aside.all_of_them(session)],

@@ -19,7 +19,7 @@ from sqlmodel import Session
 
 from deployments.receiver.queue_view import auto_labels, limits, told_of
 from pipeline.model import WorkItem
-from pipeline.store import counters, freezes, heartbeats, inbox, items, leases, outbox, set_aside, waits
+from pipeline.store import counters, deliveries, freezes, heartbeats, inbox, items, leases, outbox, set_aside, waits
 from tasks import links
 from tasks.services import Services
 
@@ -79,7 +79,7 @@ def status_view(session: Session, root: Services, *, near: bool) -> dict[str, An
         "labels": auto_labels(session, root),
         "counted": {
             "signals that nobody has applied yet": len(inbox.unconsumed(session)),
-            "webhooks that are not understood yet": len(inbox.pending(session)),
+            "webhooks that are not understood yet": len(deliveries.pending(session)),
             "events, comments and messages to be sent": outbox.unsent(session),
             **{name.removesuffix("_total").replace("_", " "): n for name, n in counters.totals(session).items()},
         },

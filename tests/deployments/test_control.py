@@ -11,7 +11,7 @@ from pipeline.errors import Refused
 from pipeline.model import Hold, WaitKind
 from pipeline.signals import WAKE
 from pipeline.stages import Stage
-from pipeline.store import dependencies, freezes, inbox, items, journal, leases, outbox, waits
+from pipeline.store import deliveries, dependencies, freezes, items, journal, leases, outbox, waits
 from pipeline.store.leases import Lease
 from tasks.pending import resolve_pending
 from tests.pipeline.store.helpers import claimed
@@ -203,10 +203,10 @@ def test_deliveries_are_listed_with_what_became_of_them(desk: Desk) -> None:
     card = desk.card()
     plane_says(desk, plane_moved(desk, card, "Backlog"))
     plane_says(desk, plane_moved(desk, card, "To Analyse"))
-    waiting, ignored = control.deliveries(desk.settings, failed=False, limit=10)
+    waiting, ignored = control.latest_deliveries(desk.settings, failed=False, limit=10)
     assert (waiting["source"], waiting["note"], waiting["waiting"]) == ("plane", f"{card.key}: start_requested", 1)
     assert (ignored["note"], ignored["failed"]) == ("state Backlog asks for nothing", False)
-    assert ids(control.deliveries(desk.settings, failed=True, limit=10)) == [waiting["id"]]
+    assert ids(control.latest_deliveries(desk.settings, failed=True, limit=10)) == [waiting["id"]]
 
 
 def test_an_unknown_delivery_is_refused_and_nothing_is_replayed(desk: Desk) -> None:
@@ -259,9 +259,9 @@ def test_the_inbox_forgets_what_is_old_and_applied_in_batches_and_nothing_else(d
     plane_says(desk, plane_moved(desk, desk.card(), "To Analyse"))
     for state in ("Approved", "Backlog", "Backlog"):
         plane_says(desk, plane_moved(desk, card, state))
-    assert desk.store.write(inbox.prune, desk.clock.now - timedelta(days=1)) == 0
+    assert desk.store.write(deliveries.prune, desk.clock.now - timedelta(days=1)) == 0
     tomorrow = desk.clock.now + timedelta(days=1)
-    assert [desk.store.write(inbox.prune, tomorrow, limit=2) for _ in range(3)] == [2, 1, 0]
+    assert [desk.store.write(deliveries.prune, tomorrow, limit=2) for _ in range(3)] == [2, 1, 0]
     assert [row.note.partition(": ")[2] for row in desk.deliveries] == ["start_requested"]
     assert len(desk.signals) == 1
 

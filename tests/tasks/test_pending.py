@@ -8,7 +8,7 @@ import pytest
 
 from deployments.sandbox.client import SandboxClient
 from pipeline.signals import Signal
-from pipeline.store import inbox
+from pipeline.store import deliveries
 from tasks.inbox import Received, resolve
 from tasks.pending import resolve_pending
 from tests.support.deliveries import OWN, plane_says
@@ -39,7 +39,7 @@ async def test_however_many_deliveries_are_pending_all_are_tried(desk: Desk) -> 
         plane_says(desk, json.dumps(told).encode(), own=None)
     assert len(desk.deliveries) == 101
     await resolve_pending(desk.root, OWN)
-    assert desk.store.read(inbox.pending) == []
+    assert desk.store.read(deliveries.pending) == []
 
 
 async def test_a_delivery_that_comes_before_the_states_are_known_is_resolved_once_they_are(cold: Desk) -> None:
@@ -47,9 +47,9 @@ async def test_a_delivery_that_comes_before_the_states_are_known_is_resolved_onc
     cold.sandbox.fail_next("plane", 1, status=503, match="states")
     assert plane_says(cold, plane_moved(cold, card, "To Analyse")).stored
     assert await resolve_pending(cold.root, OWN) == ()
-    assert (len(cold.store.read(inbox.pending)), cold.signals) == (1, [])
+    assert (len(cold.store.read(deliveries.pending)), cold.signals) == (1, [])
     assert await resolve_pending(cold.root, OWN) == (card.key,)
-    assert (cold.store.read(inbox.pending), len(cold.signals)) == ([], 1)
+    assert (cold.store.read(deliveries.pending), len(cold.signals)) == ([], 1)
     assert await resolve_pending(cold.root, OWN) == ()
 
 
@@ -72,7 +72,7 @@ async def test_a_card_of_no_project_of_ours_is_given_up(desk: Desk) -> None:
     plane_says(desk, json.dumps(body).encode())
     assert await resolve_pending(desk.root, OWN) == ()
     assert [row.note for row in desk.deliveries] == ["no project is unknown to Orch"]
-    assert desk.store.read(inbox.pending) == []
+    assert desk.store.read(deliveries.pending) == []
 
 
 async def test_a_delivery_that_comes_before_we_know_ourselves_is_judged_later(desk: Desk) -> None:
@@ -87,12 +87,12 @@ async def test_a_plane_that_refuses_its_states_leaves_the_delivery_pending(cold:
     cold.sandbox.fail_next("plane", 1, status=403, match="states")
     plane_says(cold, plane_moved(cold, cold.card(), "To Analyse"))
     await resolve_pending(cold.root, OWN)
-    assert len(cold.store.read(inbox.pending)) == 1
+    assert len(cold.store.read(deliveries.pending)) == 1
 
 
 async def test_a_state_that_the_list_lacks_is_looked_up_once_more_before_it_is_given_up(desk: Desk) -> None:
     plane_says(desk, plane_moved(desk, desk.card(), "Approved", state_id=NEW_STATE))
-    assert len(desk.store.read(inbox.pending)) == 1
+    assert len(desk.store.read(deliveries.pending)) == 1
     asked = desk.sandbox.state().requests["plane"]
     await resolve_pending(desk.root, OWN)
     assert desk.sandbox.state().requests["plane"] == asked + 1
@@ -104,7 +104,7 @@ async def test_an_unknown_state_stays_pending_while_the_list_cannot_be_read_agai
     plane_says(desk, plane_moved(desk, desk.card(), "Approved", state_id=NEW_STATE))
     desk.sandbox.fail_next("plane", 1, status=502, match="states")
     await resolve_pending(desk.root, OWN)
-    assert len(desk.store.read(inbox.pending)) == 1
+    assert len(desk.store.read(deliveries.pending)) == 1
 
 
 async def test_one_delivery_that_cannot_be_understood_holds_up_no_other(desk: Desk) -> None:
@@ -117,7 +117,7 @@ async def test_one_delivery_that_cannot_be_understood_holds_up_no_other(desk: De
 
 async def test_two_who_resolve_at_once_store_one_signal(desk: Desk) -> None:
     plane_says(desk, plane_moved(desk, desk.card(), "To Analyse"), own=None)
-    [pending] = desk.store.read(inbox.pending)
+    [pending] = desk.store.read(deliveries.pending)
     assert resolve(desk.root, pending, OWN) is not None
     second = resolve(desk.root, pending, OWN)
     assert second == Received(False, "Resolved before.")

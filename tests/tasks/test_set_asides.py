@@ -88,7 +88,7 @@ async def test_a_delivery_that_a_later_version_stored_is_listed_as_failed_and_th
     of_later(desk, DeliveryRow, first.id, inbound=[{**first.inbound[0], "signal": NEW}])
     assert await resolve_pending(desk.root, OWN) == (cards[1].key,)
     assert await resolve_pending(desk.root, OWN) == ()
-    listed = control.deliveries(desk.settings, failed=True, limit=9)
+    listed = control.latest_deliveries(desk.settings, failed=True, limit=9)
     [failed] = [one for one in listed if one["id"] == first.id]
     assert failed["note"].startswith("Another version of Orch has stored it, and this one does not understand it")
 

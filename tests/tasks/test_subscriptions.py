@@ -18,7 +18,7 @@ from pipeline.clients.gitea_hooks import EVENTS
 from pipeline.messages import CATALOGUES
 from pipeline.model import Subscription
 from pipeline.projects import Project
-from pipeline.store import inbox
+from pipeline.store import deliveries
 from tasks.polling import poll_board
 from tasks.subscriptions import LOOK_EVERY, RECENT, SILENCE, see_to_webhooks
 from tests.support.services import Desk, open_desk
@@ -179,7 +179,7 @@ async def a_move_that_only_polling_finds(desk: Desk) -> None:
 
 def delivered(desk: Desk, digest: str) -> None:
     desk.store.write(
-        inbox.deliver, digest=digest, source="plane", event="issue", body="{}", inbound=[], now=desk.clock.now
+        deliveries.deliver, digest=digest, source="plane", event="issue", body="{}", inbound=[], now=desk.clock.now
     )
 
 

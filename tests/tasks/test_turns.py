@@ -15,7 +15,7 @@ from flows import reconcile
 from pipeline.model import WaitKind, WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import inbox, waits
+from pipeline.store import deliveries, inbox, waits
 from pipeline.store.due import Standing
 from tasks import due_items, guard, pending, republishing
 from tasks.looks import Observed
@@ -178,4 +178,4 @@ async def test_what_needs_no_answer_of_a_plane_that_hangs_is_understood(
     with counted_requests({}) as requests:
         assert await pending.resolve_pending(desk.root, OWN) == (plain.key,)
     assert requests == {"other": 1}
-    assert len(desk.store.read(inbox.pending)) == 2
+    assert len(desk.store.read(deliveries.pending)) == 2

@@ -11,7 +11,7 @@ from deployments.checkup import agent, machine
 from deployments.checkup.agent import look_at_agent
 from deployments.checkup.finding import Grade
 from pipeline.settings import Settings
-from pipeline.store import inbox
+from pipeline.store import deliveries
 from pipeline.store.engine import Store
 from tests.support.services import migrated
 
@@ -103,7 +103,7 @@ def test_that_planes_webhook_works_is_known_from_what_it_told(settings: Settings
     at = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
     for source, now in (("gitea", at + timedelta(hours=1)), ("plane", at)):
         fields = {"digest": source, "source": source, "event": "e", "body": "", "inbound": [], "now": now}
-        store.write(inbox.deliver, **fields)
+        store.write(deliveries.deliver, **fields)
     store.dispose()
     found = machine.look_at_deliveries(settings)
     assert (found.grade, found.sentence) == (Grade.OK, "It last told of an item at 2026-11-21 09:30 UTC.")
