@@ -9,6 +9,7 @@ from pipeline.clients.telegram import reference
 from pipeline.inbound.telegram import WAIT, button_data
 from pipeline.messages import Texts
 from pipeline.model import Button, Choice, InboundSignal, Wait, WaitKind, WorkItem
+from pipeline.reaction import Record
 from pipeline.settings import Settings
 from pipeline.signals import Signal
 from pipeline.store import inbox, items, outbox, reactions, waits
@@ -63,7 +64,7 @@ def _apply(
     payload: Mapping[str, object],
 ) -> str:  # fmt: skip
     now = root.now()
-    counts = isinstance(decide.on_signal(reactions.standing(session, item.key), signal, payload), decide.Record)
+    counts = isinstance(decide.on_signal(reactions.standing(session, item.key), signal, payload), Record)
     stored = inbox.signal(
         session, delivery_id=delivery, project=item.project, item_key=item.key, signal=signal, actor=entry.actor,
         payload=payload, now=now,

@@ -10,6 +10,7 @@ from sqlmodel import Session
 from pipeline import decide, signals
 from pipeline.messages import Texts, as_comment
 from pipeline.model import Button, Decision, Hold, WorkItem
+from pipeline.reaction import Back, Finish, HoldIt, Ignore, Look, Reaction, Record, Resume, Start, Stop
 from pipeline.signals import Signal
 from pipeline.stages import ROWS, STREAM, Stage
 from pipeline.store import evidence, inbox, items, leases, outbox, waits
@@ -35,12 +36,12 @@ def apply(session: Session, stored: inbox.StoredSignal, now: datetime, texts: Te
     """
     found = standing(session, stored.item_key)
     reaction = decide.on_signal(found, stored.signal, stored.payload)
-    if isinstance(reaction, decide.Start):
+    if isinstance(reaction, Start):
         return None
     stopping = found.item is not None and found.item.cancel_requested_at is not None
     if stopping and stored.signal is Signal.START_REQUESTED:
         return None  # a fresh start, once the stop is through
-    waits_for_owner = isinstance(reaction, decide.Look | decide.Resume | decide.Back | decide.Finish)
+    waits_for_owner = isinstance(reaction, Look | Resume | Back | Finish)
     of_ci = stored.signal is Signal.CI_FINISHED and found.item is not None and decide.may_wait_for_ci(found.item)
     if found.item is not None and (waits_for_owner or of_ci):
         holder = leases.owner(session, found.item.id)
@@ -65,24 +66,24 @@ def _withdraw_starts(session: Session, stop: inbox.StoredSignal, now: datetime) 
 def _act(
     session: Session,
     found: decide.Standing,
-    reaction: decide.Reaction,
+    reaction: Reaction,
     stored: inbox.StoredSignal,
     now: datetime,
     texts: Texts,
 ) -> None:
     item = found.item
-    if isinstance(reaction, decide.Ignore) and reaction.tell:
+    if isinstance(reaction, Ignore) and reaction.tell:
         tell(session, stored.item_key, texts("ignored", why=reaction.why), f"ignored:{stored.id}", now)
     if item is None:
         return
     match reaction:
-        case decide.Resume(why) | decide.Look(why):
+        case Resume(why) | Look(why):
             look_again(session, item, why, now)
-        case decide.Record(kind, choice, commit, text):
+        case Record(kind, choice, commit, text):
             decision = Decision(kind, choice, commit, stored.actor, text, now)
             if waits.decide(session, item, decision):
                 resume(session, item, now)
-        case decide.Back(to, why, spend):
+        case Back(to, why, spend):
             let_go(session, item, now)
             items.move(
                 session,
@@ -98,19 +99,19 @@ def _act(
             )
             outbox.enter(session, item.key, to, now)
             outbox.status(session, item.key, now)
-        case decide.HoldIt(why, kind):
+        case HoldIt(why, kind):
             let_go(session, item, now)
             hold(session, item, kind, why, now, texts)
-        case decide.Finish(why):
+        case Finish(why):
             let_go(session, item, now)
             items.move(session, item, Stage.DONE, actor=stored.actor, reason=why, run=None, token=None, now=now)
             outbox.status(session, item.key, now)
             html = texts("done_by_hand", key=item.key, title=item.title, why=why)
             say(session, item.key, html, f"done:{item.id}", now)
             tell(session, item.key, html, f"done:{item.id}", now, voice=STREAM)
-        case decide.Stop():
+        case Stop():
             request_stop(session, item, now)
-        case decide.Ignore() | decide.Start():
+        case Ignore() | Start():
             pass
 
 
@@ -179,17 +180,17 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _sentence(reaction: decide.Reaction) -> str:
+def _sentence(reaction: Reaction) -> str:
     match reaction:
-        case decide.Record(kind, choice, commit, _):
+        case Record(kind, choice, commit, _):
             return f"{choice} recorded for the {kind} of {commit[:12]}"
-        case decide.Back(to, why, _):
+        case Back(to, why, _):
             return f"back to {to}: {why}"
-        case decide.HoldIt(why) | decide.Look(why) | decide.Resume(why) | decide.Finish(why):
+        case HoldIt(why) | Look(why) | Resume(why) | Finish(why):
             return why
-        case decide.Ignore(why):
+        case Ignore(why):
             return f"{IGNORED}{why}"
-        case decide.Stop():
+        case Stop():
             return "the item is being stopped"
-        case decide.Start():
+        case Start():
             return "left to intake"

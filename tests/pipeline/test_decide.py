@@ -5,18 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import decide
-from pipeline.decide import (
-    Back,
-    Finish,
-    HoldIt,
-    Ignore,
-    Look,
-    Record,
-    Resume,
-    Standing,
-    Start,
-    Stop,
-)
+from pipeline.decide import Standing
 from pipeline.model import (
     Choice,
     Hold,
@@ -24,6 +13,7 @@ from pipeline.model import (
     WaitKind,
     WorkItem,
 )
+from pipeline.reaction import Back, Finish, HoldIt, Ignore, Look, Reaction, Record, Resume, Start, Stop
 from pipeline.signals import Signal
 from pipeline.stages import WORKED, Role, Stage, allowed
 
@@ -43,7 +33,7 @@ def wait(kind: WaitKind, commit: str | None = TIP, stage: Stage = Stage.ANALYSIS
     return Wait(1, "k", kind, stage, 1, "?", NOW, None, None, commit, "run", None, None)
 
 
-def react(standing: Standing, signal: Signal, **payload: object) -> decide.Reaction:
+def react(standing: Standing, signal: Signal, **payload: object) -> Reaction:
     return decide.on_signal(standing, signal, payload)
 
 
