@@ -20,6 +20,7 @@ from pipeline.stages import Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import deliveries, dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
+from tasks.addressees import item_key, project_of
 from tasks.hearing import overtaken, polled_before, replayed_lately, told_late
 from tasks.services import Services
 
@@ -149,7 +150,7 @@ def _one(session: Session, root: Services, number: int, entry: InboundSignal, ow
     if _is_echo(entry, own):
         return "", "our own change"  # not noted: a person may have moved the card on meanwhile
     if entry.state is not None or entry.signal is Signal.ANSWER_GIVEN:
-        key = _item_key(session, project, entry)
+        key = item_key(session, project, entry)
         if key is not None and told_late(session, key, entry):
             return key, "it tells of before the item came to where it stands"
     if overtaken(session, project, entry):
@@ -168,7 +169,7 @@ def _follow(
         return "", f"its pull request wants into {base}"
     if entry.signal is Signal.ANSWER_GIVEN and not _may_decide(root.settings.people, entry):
         return "", f"{entry.actor or entry.actor_id} is not among ORCH_PEOPLE, whose comments decide"
-    key = _item_key(session, project, entry)
+    key = item_key(session, project, entry)
     if key is not None and entry.state is not None and (group := _group(root, project, entry.state)):
         dependencies.tracker_moved(session, key, group, root.now())
     signal = entry.signal or _meaning(session, root, project, entry.state, key)
@@ -265,43 +266,6 @@ def _shown_by_us(session: Session, key: str | None) -> set[Status]:
         return set()
     about_to = shown_for(item, waits.open_wait(session, item.id))
     return {about_to, item.shown} if item.shown else {about_to}
-
-
-def project_of(root: Services, ref: str) -> Project | None:
-    """The project of the registry that a sender names by its id in the tracker, or by its repository."""
-    return root.projects.of_tracker(ref) or root.projects.of_repository(ref)
-
-
-def _item_key(session: Session, project: Project, entry: InboundSignal) -> str | None:
-    """The key of the item that an entry is about, from what the entry and the store tell."""
-    if entry.item_ref.startswith("sha:"):
-        return _of_commit(session, project, entry.item_ref.removeprefix("sha:"), entry.payload.get("branches"))
-    sequence = entry.payload.get("sequence_id")
-    if isinstance(sequence, int):
-        return project.work_item_key(sequence)
-    item = items.by_branch(session, project.key, entry.item_ref)
-    item = item or items.by_tracker_id(session, project.key, entry.item_ref)
-    return item.key if item else None
-
-
-def _of_commit(session: Session, project: Project, commit: str, branches: object) -> str | None:
-    """The item of a commit status: by its commit, else by the branches that Gitea names, else the only candidate."""
-    if (item := items.by_commit(session, project.key, commit)) is not None:
-        return item.key
-    if isinstance(branches, list | tuple) and branches:
-        found = [items.by_branch(session, project.key, str(name)) for name in branches]
-        return next((item.key for item in found if item), None)
-    return _only_in_development(session, project, commit)
-
-
-def _only_in_development(session: Session, project: Project, commit: str) -> str | None:
-    """The one item of the project that CI may be about; with several a guess would be as good as another."""
-    found = items.in_development(session, project.key, limit=2)
-    if len(found) > 1:
-        log.info(
-            "a status of %s in %s is left alone: %s are both in development", commit, project.key, " and ".join(found)
-        )
-    return found[0] if len(found) == 1 else None
 
 
 def as_inbound(entry: Mapping[str, Any]) -> InboundSignal:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.errors import OrchError, Refused, Unavailable
 from pipeline.store import deliveries
-from tasks.inbox import Own, Received, as_inbound, project_of, resolve
+from tasks.addressees import project_of
+from tasks.inbox import Own, Received, as_inbound, resolve
 from tasks.services import Services
 
 log = logging.getLogger("orch.pending")

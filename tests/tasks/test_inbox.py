@@ -327,7 +327,7 @@ def test_ci_of_a_commit_that_could_be_about_two_items_is_left_alone_and_said(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = desk.item(Stage.DEVELOPMENT), desk.item(Stage.DEVELOPMENT)
-    with caplog.at_level(logging.INFO, logger="orch.inbox"):
+    with caplog.at_level(logging.INFO, logger="orch.addressees"):
         assert gitea_says(desk, gitea_status("3" * 40)).note == f"sha:{'3' * 40} is no work item's"
     said = f"a status of {'3' * 40} in SHOP is left alone: {one.key} and {other.key} are both in development"
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("INFO", said)]
