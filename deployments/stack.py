@@ -138,6 +138,8 @@ def _text(value: object) -> str | None:
         return value.get_secret_value()
     if isinstance(value, Path):
         return str(value.resolve())
+    if isinstance(value, Mapping):
+        return json.dumps({name: _text(one) for name, one in value.items()})
     if isinstance(value, tuple):
         return " ".join(map(str, value)) if all(isinstance(v, float) for v in value) else json.dumps(value)
     return str(value)
