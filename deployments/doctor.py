@@ -15,9 +15,11 @@ from deployments.checkup.gitea import look_at_gitea
 from deployments.checkup.plane import look_at_plane
 from deployments.checkup.telegram import look_at_telegram
 from deployments.connections import agent_of, gitea_of, plane_of, telegram_of
+from deployments.durations import too_long
 from deployments.peers import block, prefect_client
 from pipeline.clients.bubblewrap import sandbox_state, unavailable
 from pipeline.errors import OrchError, Refused
+from pipeline.projects import Registry
 from pipeline.settings import Settings
 
 B = TypeVar("B", bound=Block)
@@ -72,6 +74,8 @@ async def _outside(settings: Settings, found: list[Finding]) -> AsyncIterator[Fi
         agent = await _in_use(CodingAgent, agent_of(settings), up=up)
         for finding in await look_at_agent(agent):
             yield finding
+        for sentence in too_long(settings, Registry(projects), agent):
+            yield missing("Time", sentence, "Raise ORCH_RUN_MAX_S, or let it take less time.")
 
 
 async def _in_use(kind: type[B], otherwise: B, *, up: bool) -> B:

@@ -19,7 +19,9 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
+from blocks import CodingAgent
 from deployments.connections import ensure_blocks
+from deployments.durations import too_long
 from deployments.pools import AGENTS, CONTROL, end_never_begun, wait_until_polled
 from deployments.prefect_server import (
     PrefectServer,
@@ -41,6 +43,7 @@ from pipeline.store.engine import Store
 from pipeline.store.schema import migrate
 from tasks import prefect_api
 from tasks.reclaiming import CONTROL_MAX, end_lost_runs, reclaim_dead
+from tasks.services import BLOCK
 
 THEIRS_WITHIN_S = 10
 """How long a Prefect server of the user's may take to answer usefully."""
@@ -118,6 +121,12 @@ def require_tools(settings: Settings) -> None:
     for program, where in (("git", "install git"), (settings.agent[1][0], "install it, or correct ORCH_AGENT_COMMAND")):
         if shutil.which(program) is None:
             raise SettingsError(f"The program {program} is not on PATH: {where}.")
+
+
+def require_time(settings: Settings, agent: CodingAgent) -> None:
+    """Raise `SettingsError` when a step may take longer than a run lasts, naming each."""
+    if found := too_long(settings, settings.registry(), agent):
+        raise SettingsError("\n".join((*found, "Raise ORCH_RUN_MAX_S, or let these take less time.")))
 
 
 def base_environment() -> dict[str, str]:
@@ -203,6 +212,7 @@ def _talking_to(peer: Peer) -> Iterator[None]:
 
 async def _register(settings: Settings) -> Registered:
     telegram: UUID | None = await ensure_blocks(settings)
+    require_time(settings, await CodingAgent.aload(BLOCK))
     async with get_client() as client:
         return await register(
             client,

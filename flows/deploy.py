@@ -13,7 +13,7 @@ from pipeline.model import Health, Landed, MovedOn, Probed, Protected, WaitKind
 from pipeline.monitoring import Watched
 from pipeline.outcomes import Advance, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import ROWS, Stage
-from pipeline.store import freezes, items, waits
+from pipeline.store import freezes, items, transitions, waits
 from tasks import landing, production, reverting
 from tasks.landing import Busy, merge_turn
 from tasks.outbox import deliver
@@ -73,7 +73,7 @@ async def _land(run: Run) -> Outcome | None:
         case Landed():
             return None
         case MovedOn(found):
-            return _revalidate(run, found)
+            return await _revalidate(run, found)
         case Protected(reason):
             raise Refused(f"The default branch cannot be moved: {reason} Allow Orch's user to push to it, then retry.")
 
@@ -90,10 +90,11 @@ async def _busy(run: Run, sentence: str) -> Outcome:
     return await defer(run) or WaitFor(WaitKind.MERGE_TURN, sentence, run.item.validated)
 
 
-def _revalidate(run: Run, found: str | None) -> Outcome:
+async def _revalidate(run: Run, found: str | None) -> Outcome:
     """The default branch moved on after validation: nothing landed, the merge gate runs again. No verdict, no attempt."""
     why = f"{run.project.default_branch} moved on to {(found or 'nothing')[:12]} after the validation; nothing landed."
-    if run.item.visits.get(Stage.DEPLOY.value, 0) > run.root.settings.max_revalidations:
+    visits = await run.root.store.aread(transitions.visits_since_retry, run.item.id, Stage.DEPLOY)
+    if visits > run.root.settings.max_revalidations:
         return Escalate(f"{why} It has been at deploy too often.")
     return RollBack(Stage.DEPLOY_STAGING, None, why, feedback="")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.model import Choice, Hold, Wait, WaitKind, WorkItem
-from pipeline.reaction import Back, Finish, HoldIt, Ignore, Look, Reaction, Record, Resume, Start, Stop
+from pipeline.reaction import Back, Finish, HoldIt, Ignore, Later, Look, Reaction, Record, Resume, Start, Stop
 from pipeline.signals import Signal
 from pipeline.stages import ROWS, Role, Stage
 
@@ -59,7 +59,7 @@ def _on_signal(standing: Standing, signal: Signal, payload: Mapping[str, Any]) -
         return _ended(item, signal)
     if item.cancel_requested_at is not None and signal is not Signal.STOP_REQUESTED:
         return Ignore(f"{item.key} is being stopped.")
-    if item.hold is not None and signal in (Signal.PUSHED, Signal.REVIEW_SUBMITTED, Signal.CI_FINISHED):
+    if item.hold is not None and signal in (Signal.PUSHED, Signal.CI_FINISHED):
         return Ignore(f"{item.key} is held; `orch retry {item.key}` lets it go on.")
     return _REACTIONS[signal](item, standing, payload)
 
@@ -173,12 +173,17 @@ def _pushed(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> 
 def _review(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> Reaction:
     if payload.get("kind") != "rejected":
         return Ignore("A review on the pull request passes no gate by itself.")
-    if item.stage not in BRANCH_IS_JUDGED or item.landed is not None:
+    if item.stage not in (Stage.DEVELOPMENT, *BRANCH_IS_JUDGED) or item.landed is not None:
         return Ignore(f"{item.key} is at {item.stage}: there is nothing to take back.")
     who = payload.get("reviewer") or "A person"
     if payload.get("official") is not True:
         return Ignore(f"{who} requested changes, but that verdict is not official or stands no more.")
-    return Back(Stage.DEVELOPMENT, f"{who} requested changes on the pull request.", spend=Role.DEVELOPER)
+    if item.hold is not None:
+        return Later(
+            f"{item.key} is held; `orch retry {item.key}` lets it go on, and what {who} requested counts then."
+        )
+    why = f"{who} requested changes on the pull request."
+    return Back(Stage.DEVELOPMENT, why, spend=Role.DEVELOPER, text=str(payload.get("text") or ""))
 
 
 def _merged(item: WorkItem, _standing: Standing, payload: Mapping[str, Any]) -> Reaction:

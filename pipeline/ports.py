@@ -28,6 +28,7 @@ from pipeline.model import (
     Protected,
     Pull,
     Review,
+    ReviewRemark,
     Stand,
     Subscription,
     TrackerActivity,
@@ -125,6 +126,10 @@ class Forge(Protocol):
 
     async def reviews(self, project: Project, number: int) -> tuple[Review, ...]:
         """Submitted reviews of a pull request, oldest first."""
+        ...
+
+    async def review_remarks(self, project: Project, number: int, review: int) -> tuple[ReviewRemark, ...]:
+        """What a review of a pull request says about single lines, in the forge's order."""
         ...
 
     async def comments(self, project: Project, number: int) -> tuple[ForgeComment, ...]:

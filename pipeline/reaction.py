@@ -26,6 +26,13 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """It counts, but not yet: the signal waits until the item goes on."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A person's decision that counts, for this kind of wait and this commit."""
 
@@ -37,11 +44,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """The item goes back to an earlier stage; `spend` counts an attempt of that role."""
+    """The item goes back to an earlier stage; `spend` counts an attempt of that role.
+
+    `text` is what a person said beyond `why`, for whoever works that stage.
+    """
 
     to: Stage
     why: str
     spend: Role | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +83,4 @@ class Ignore:
     tell: bool = False
 
 
-Reaction = Start | Resume | Look | Record | Back | HoldIt | Finish | Stop | Ignore
+Reaction = Start | Resume | Look | Later | Record | Back | HoldIt | Finish | Stop | Ignore

@@ -13,7 +13,7 @@ from sqlmodel import Session
 from pipeline import budgets
 from pipeline.clients.agent_stream import usage_so_far
 from pipeline.clients.process_identity import kill_group
-from pipeline.errors import StaleWrite
+from pipeline.errors import CouldNotRun, StaleWrite
 from pipeline.messages import Markup, lines, link
 from pipeline.model import (
     AgentJob,
@@ -200,6 +200,11 @@ async def _job(
         answer=answer.text if answer else "",
     )
     terms = root.agent_block.terms(role)
+    if terms.timeout_s >= root.settings.run_max_s:
+        raise CouldNotRun(
+            f"The {role} may work for {terms.timeout_s:g} s, as the Coding Agent block in Prefect says, but a run of Orch "
+            f"lasts {root.settings.run_max_s:g} s at most and would be killed. Lower that, or raise ORCH_RUN_MAX_S."
+        )
     spent, today = await _spent(root, item)
     own = await asyncio.to_thread(root.workspace(project).read, base, override_of(role))
     environment = {

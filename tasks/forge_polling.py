@@ -84,21 +84,25 @@ def _ended(session: Session, root: Services, project: Project, pull: Pull, own: 
 def _judged(session: Session, project: Project, pull: Pull) -> datetime | None:
     """Since when a request for changes on the pull request counts; None when it does not at all."""
     item = items.by_branch(session, project.key, pull.branch)
-    if item is None or not pull.open or item.stage not in BRANCH_IS_JUDGED or item.landed is not None:
+    stages = (Stage.DEVELOPMENT, *BRANCH_IS_JUDGED)
+    if item is None or not pull.open or item.stage not in stages or item.landed is not None:
         return None
-    return _came_to_review(session, item)
+    return _came_to_development(session, item)
 
 
-def _came_to_review(session: Session, item: WorkItem) -> datetime | None:
-    """When the item last came to review; in whole seconds, as Gitea tells when a review was submitted."""
-    moves = [move.at for move in transitions.history(session, item.id) if move.to_stage is Stage.REVIEW]
+def _came_to_development(session: Session, item: WorkItem) -> datetime | None:
+    """When the item last came to development, for an earlier verdict has been worked on since.
+
+    In whole seconds, as Gitea tells when a review was submitted.
+    """
+    moves = [move.at for move in transitions.history(session, item.id) if move.to_stage is Stage.DEVELOPMENT]
     return max(moves).replace(microsecond=0) if moves else None
 
 
 def _rejected(
     session: Session, root: Services, project: Project, pull: Pull, since: datetime, reviews: Sequence[Review], own: Own
 ) -> list[str]:
-    """Replay a verdict of somebody who has requested changes since the change came to review, once a visit."""
+    """Replay a verdict of somebody who has requested changes since the developer last began, once."""
     item = items.by_branch(session, project.key, pull.branch)
     if item is None:
         return []

@@ -48,12 +48,17 @@ async def clean_up(key: str, lease: Lease) -> list[str]:
 
 
 async def _archive(root: Services, item: WorkItem, project: Project) -> None:
-    """Write the item's artifacts, unfinished ones included, below the folder of its logs."""
+    """Write the item's artifacts, unfinished ones included, below the folder of its logs.
+
+    Once the worktree is gone, what has been archived is the last word: the forge may know an earlier one only.
+    """
     workspace = root.workspace(project)
+    folder = root.settings.runs_folder / item.key / f"archive-{item.id}"
     await asyncio.to_thread(workspace.fetch)
+    if folder.exists() and item.key not in await asyncio.to_thread(workspace.worktrees):
+        return
     commit = await asyncio.to_thread(_last_commit, workspace, item)
     if commit is not None:
-        folder = root.settings.runs_folder / item.key / f"archive-{item.id}"
         await asyncio.to_thread(workspace.export, commit, item.artifacts, folder)
 
 

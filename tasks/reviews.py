@@ -4,7 +4,8 @@ import logging
 from dataclasses import replace
 
 from pipeline.errors import Missing
-from pipeline.model import ReviewKind
+from pipeline.model import Review, ReviewKind
+from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.store.inbox import StoredSignal
 from tasks.services import Services
@@ -13,10 +14,11 @@ log = logging.getLogger("orch.reviews")
 
 
 async def completed(root: Services, stored: StoredSignal) -> StoredSignal:
-    """The signal with `official` in its payload, where it requests changes: whether that verdict counts now.
+    """The signal with `official` in its payload, where it requests changes, and with the `text` of what it says.
 
-    A verdict of somebody who may not write, or that was dismissed or taken back meanwhile, does not. Other signals come
-    back as they are, without a call. Raises `Unavailable` or `Refused` where the forge cannot tell: it is asked again.
+    `official` tells whether that verdict counts now. One of somebody who may not write, or that was dismissed or taken back
+    meanwhile, does not. Other signals come back as they are, without a call. Raises `Unavailable` or `Refused` where the
+    forge cannot tell: it is asked again.
     """
     if stored.signal is not Signal.REVIEW_SUBMITTED or stored.payload.get("kind") != ReviewKind.REJECTED:
         return stored
@@ -30,5 +32,13 @@ async def completed(root: Services, stored: StoredSignal) -> StoredSignal:
     except Missing:
         log.info("%s: pull request #%s is gone, and its reviews with it", stored.item_key, number)
         reviews = ()
-    official = any(one.rejects and one.reviewer == reviewer for one in reviews)
-    return replace(stored, payload={**stored.payload, "official": official})
+    verdicts = [one for one in reviews if one.rejects and one.reviewer == reviewer]
+    text = await _said(root, project, int(number or 0), verdicts[-1]) if verdicts else ""
+    return replace(stored, payload={**stored.payload, "official": bool(verdicts), "text": text})
+
+
+async def _said(root: Services, project: Project, number: int, review: Review) -> str:
+    """What a review says, its remarks on single lines included, for whoever has to deal with it."""
+    remarks = await root.forge.review_remarks(project, number, review.id) if review.remarks else ()
+    lines = [f"- {one.path}{f':{one.line}' if one.line else ''}: {one.text}" for one in remarks]
+    return "\n".join(filter(None, (review.text, *lines)))

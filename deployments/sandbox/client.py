@@ -190,11 +190,13 @@ class SandboxClient:
         event: Literal["APPROVED", "REQUEST_CHANGES", "COMMENT"],
         *,
         body: str = "",
+        remarks: Sequence[tuple[str, int, str]] = (),
         repository: str = "acme/shop",
         who: str = "person",
     ) -> None:
-        """Review a pull request as a person, `api` or a login."""
-        fields = {"event": event, "body": body, "repository": repository, "as": who}
+        """Review a pull request as a person, `api` or a login; `remarks` are path, line and text."""
+        comments = [{"path": path, "new_position": line, "body": text} for path, line, text in remarks]
+        fields = {"event": event, "body": body, "comments": comments, "repository": repository, "as": who}
         self._call("POST", f"/pulls/{number}/review", fields)
 
     def close_pull(self, number: int, *, repository: str = "acme/shop", who: str = "person") -> None:

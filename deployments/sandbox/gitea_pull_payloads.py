@@ -1,7 +1,7 @@
 """Gitea's bodies about pull requests, field by field as recorded on Gitea 1.21."""
 
 from deployments.sandbox.gitea_payloads import Json, RepositoryPayloads, stamp
-from deployments.sandbox.gitea_state import IssueComment, Pull, Repository, Review
+from deployments.sandbox.gitea_state import IssueComment, Pull, Remark, Repository, Review
 
 
 class GiteaPayloads(RepositoryPayloads):
@@ -61,11 +61,28 @@ class GiteaPayloads(RepositoryPayloads):
             "stale": one.commit_id != pull.head_sha,
             "official": one.official,
             "dismissed": False,
-            "comments_count": 0,
+            "comments_count": len(one.remarks),
             "submitted_at": stamp(one.submitted_at),
             "updated_at": stamp(one.submitted_at),
             "html_url": f"{html}#issuecomment-{one.id}",
             "pull_request_url": html,
+        }
+
+    def remark(self, review: Review, one: Remark) -> Json:
+        """What a review says about one line."""
+        return {
+            "id": one.id,
+            "body": one.body,
+            "user": self.user(review.user),
+            "pull_request_review_id": review.id,
+            "created_at": stamp(review.submitted_at),
+            "updated_at": stamp(review.submitted_at),
+            "path": one.path,
+            "commit_id": review.commit_id,
+            "original_commit_id": "",
+            "diff_hunk": "",
+            "position": one.position,
+            "original_position": 0,
         }
 
     def comment(self, repository: Repository, pull: Pull, one: IssueComment) -> Json:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from deployments.sandbox.clock import now
 from deployments.sandbox.core import Core
 from deployments.sandbox.gitea import Gitea, GiteaError, missing
-from deployments.sandbox.gitea_state import GiteaUser, IssueComment, Pull, Repository, Review
+from deployments.sandbox.gitea_state import GiteaUser, IssueComment, Pull, Remark, Repository, Review
 
 REVIEW_EVENTS: Mapping[str, str] = {
     "APPROVED": "pull_request_review_approved",
@@ -128,6 +128,7 @@ class Pulls:
             body=str(fields.get("body") or ""),
             commit_id=str(fields.get("commit_id") or pull.head_sha),
             official=counts,
+            remarks=[self._remark(one) for one in _objects(fields.get("comments"))],
         )
         pull.reviews.append(review)
         pull.updated_at = now()
@@ -138,6 +139,14 @@ class Pulls:
                 repository, pull, "reviewed", user.login, kind, review={"type": kind, "content": review.body}
             )
         return review
+
+    def _remark(self, fields: Mapping[str, object]) -> Remark:
+        return Remark(
+            id=self._gitea.world.next_id(),
+            path=str(fields.get("path") or ""),
+            position=int(str(fields.get("new_position") or 0)),
+            body=str(fields.get("body") or ""),
+        )
 
     def comment(self, repository: Repository, pull: Pull, text: str, login: str) -> IssueComment:
         """Write a comment on a pull request."""
@@ -189,3 +198,7 @@ class Pulls:
 
 def _pair(pull: Pull) -> str:
     return f"{pull.base_sha} {pull.head_sha}"
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

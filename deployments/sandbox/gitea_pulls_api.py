@@ -29,6 +29,7 @@ class GiteaPullsApi(GiteaEdge):
             self.route(pull, GET=self._get, PATCH=self._edit),
             self.route(pull + "/merge", GET=self._is_merged, POST=self._merge),
             self.route(pull + "/reviews", GET=self._reviews, POST=self._review),
+            self.route(pull + "/reviews/{review:int}/comments", GET=self._remarks),
             self.route(repo + "/issues/{number:int}/comments", GET=self._comments, POST=self._comment),
         ]
         if self._core.options.gitea_at_least(1, 22):
@@ -91,6 +92,14 @@ class GiteaPullsApi(GiteaEdge):
         repository, pull = self._pull(call)
         review = await self._pulls.review(repository, pull, call.fields, call.user)
         return GiteaJson(self.gitea.payloads.review(repository, pull, review))
+
+    async def _remarks(self, call: Call) -> Response:
+        _repository, pull = self._pull(call)
+        wanted = int(call.param("review"))
+        found = next((one for one in pull.reviews if one.id == wanted), None)
+        if found is None:
+            raise GiteaError(404, "Not Found")
+        return GiteaJson([self.gitea.payloads.remark(found, one) for one in found.remarks])
 
     async def _comments(self, call: Call) -> Response:
         repository, pull = self._pull(call)

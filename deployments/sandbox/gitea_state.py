@@ -31,6 +31,15 @@ class Hook(BaseModel):
     updated_at: datetime = Field(default_factory=now)
 
 
+class Remark(BaseModel):
+    """What a review says about one line."""
+
+    id: int
+    path: str
+    position: int
+    body: str
+
+
 class Review(BaseModel):
     """A review of a pull request."""
 
@@ -41,6 +50,7 @@ class Review(BaseModel):
     commit_id: str
     official: bool
     stale: bool = False
+    remarks: list[Remark] = Field(default_factory=list)
     submitted_at: datetime = Field(default_factory=now)
 
 

@@ -6,6 +6,7 @@ write such lines, too. Everything else in a log is passed over, and so are field
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ MAX_COUNT = 2**53
 """No real count is larger, and a larger one would not fit into a database's integer."""
 MAX_LINE_BYTES = 32_000_000
 """A longer line is passed over unread: an agent that prints a file of any size must not fill our memory."""
+
+_FENCE = re.compile(r"\A```[a-z]*\n(.*)\n```\Z", re.DOTALL)
+"""Models like to put JSON into a code block."""
 
 _TYPES = (b'"result"', b'"assistant"', b'"init"')
 _COUNTED = {
@@ -153,13 +157,13 @@ def _number(value: object) -> float | None:
 
 
 def _question(fields: Mapping[str, object]) -> str:
-    """What the agent asks: the field `question`, or a final message that is nothing but `{"question": ...}`.
+    """What the agent asks: the field `question`, or a final message that is nothing but `{"question": ...}`, fenced or not.
 
     Claude Code's own fields cannot be written by the model, its final message can.
     """
     asked = fields.get("question")
     message = fields.get("result")
     if asked is None and isinstance(message, str):
-        said = _parsed(message)
+        said = _parsed(_FENCE.sub(r"\1", message.strip()))
         asked = said.get("question") if isinstance(said, dict) else None
     return asked.strip() if isinstance(asked, str) else ""

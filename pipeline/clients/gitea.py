@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 
 from pipeline.branches import PREFIX
 from pipeline.clients import gitea_hooks, gitea_landing
-from pipeline.clients.gitea_answers import PullAnswer, RepositoryAnswer, ReviewAnswer, UserAnswer, pages
+from pipeline.clients.gitea_answers import PullAnswer, RemarkAnswer, RepositoryAnswer, ReviewAnswer, UserAnswer, pages
 from pipeline.clients.http import Answer, HttpApi, HttpClient
 from pipeline.errors import Refused, Unavailable
 from pipeline.model import (
@@ -23,6 +23,7 @@ from pipeline.model import (
     Protected,
     Pull,
     Review,
+    ReviewRemark,
     Subscription,
 )
 from pipeline.projects import Project
@@ -124,6 +125,11 @@ class GiteaClient(HttpClient):
         path = f"{_repository(project)}/pulls/{number}/reviews"
         found = [one.as_review() async for one in pages(self._http, path, lambda page: page.read(list[ReviewAnswer]))]
         return tuple(review for review in found if review is not None)
+
+    async def review_remarks(self, project: Project, number: int, review: int) -> tuple[ReviewRemark, ...]:
+        """What a review says about single lines (by Gitea's documentation, not measured)."""
+        answer = await self._http.call("GET", f"{_repository(project)}/pulls/{number}/reviews/{review}/comments")
+        return tuple(one.as_remark() for one in answer.read(list[RemarkAnswer]))
 
     async def comments(self, project: Project, number: int) -> tuple[ForgeComment, ...]:
         """Comments on a pull request, oldest first."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from pipeline.clients.http import Answer, HttpApi
-from pipeline.model import Pull, Review, ReviewKind
+from pipeline.model import Pull, Review, ReviewKind, ReviewRemark
 
 Entry = TypeVar("Entry")
 
@@ -104,6 +104,8 @@ class ReviewAnswer(BaseModel):
     stale: bool
     dismissed: bool
     submitted_at: datetime
+    body: str = ""
+    comments_count: int = 0
 
     def as_review(self) -> Review | None:
         """As Orch's word; None for what nobody has submitted."""
@@ -118,7 +120,22 @@ class ReviewAnswer(BaseModel):
             stale=self.stale,
             dismissed=self.dismissed,
             submitted_at=self.submitted_at,
+            text=self.body.strip(),
+            remarks=self.comments_count,
         )
+
+
+class RemarkAnswer(BaseModel):
+    """A remark of a review on one line; `position` is its line, 0 for one that the file has no more."""
+
+    path: str
+    position: int = 0
+    original_position: int = 0
+    body: str
+
+    def as_remark(self) -> ReviewRemark:
+        """As Orch's word."""
+        return ReviewRemark(self.path, self.position or self.original_position, self.body.strip())
 
 
 class CommentAnswer(BaseModel):

@@ -1,7 +1,17 @@
 """The words of Orch as plain, immutable values. Times are aware UTC datetimes, durations seconds, money US dollars."""
 
 from pipeline.model.agents import AgentEnd, AgentJob, AgentOutcome, Confine, ProcessIdentity, Room, Usage
-from pipeline.model.forge import CiState, CiStatus, ForgeAccess, ForgeComment, Pull, Review, ReviewKind, Subscription
+from pipeline.model.forge import (
+    CiState,
+    CiStatus,
+    ForgeAccess,
+    ForgeComment,
+    Pull,
+    Review,
+    ReviewKind,
+    ReviewRemark,
+    Subscription,
+)
 from pipeline.model.gates import Answer, Fail, GateResult, NotApplicable, Pass, Pending
 from pipeline.model.inbound import Delivery, InboundSignal, StateChange
 from pipeline.model.landing import (
@@ -72,6 +82,7 @@ __all__ = [
     "Rebased",
     "Review",
     "ReviewKind",
+    "ReviewRemark",
     "Room",
     "Stand",
     "StateChange",

@@ -65,6 +65,7 @@ class Review:
     """A submitted review of a pull request; ids grow. `commit` is what was reviewed, `stale` tells that the head moved.
 
     `official` is the forge's word for: of somebody whose verdict counts, and not superseded by a later one of theirs.
+    `text` is what it says as a whole, `remarks` the number of remarks on single lines beside that.
     """
 
     id: int
@@ -75,6 +76,8 @@ class Review:
     stale: bool
     dismissed: bool
     submitted_at: datetime
+    text: str = ""
+    remarks: int = 0
 
     @property
     def rejects(self) -> bool:
@@ -104,3 +107,12 @@ class Subscription:
     def sound(self) -> bool:
         """Whether it tells what Orch needs. Whether its secret is ours is never told: only a delivery shows that."""
         return not self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRemark:
+    """What a review says about one line of a file; line 0 where the forge tells none."""
+
+    path: str
+    line: int
+    text: str

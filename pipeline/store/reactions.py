@@ -10,7 +10,7 @@ from sqlmodel import Session
 from pipeline import decide, signals
 from pipeline.messages import Texts, as_comment
 from pipeline.model import Button, Decision, Hold, WorkItem
-from pipeline.reaction import Back, Finish, HoldIt, Ignore, Look, Reaction, Record, Resume, Start, Stop
+from pipeline.reaction import Back, Finish, HoldIt, Ignore, Later, Look, Reaction, Record, Resume, Start, Stop
 from pipeline.signals import Signal
 from pipeline.stages import ROWS, STREAM, Stage
 from pipeline.store import evidence, inbox, items, leases, outbox, waits
@@ -36,7 +36,7 @@ def apply(session: Session, stored: inbox.StoredSignal, now: datetime, texts: Te
     """
     found = standing(session, stored.item_key)
     reaction = decide.on_signal(found, stored.signal, stored.payload)
-    if isinstance(reaction, Start):
+    if isinstance(reaction, Start | Later):
         return None
     stopping = found.item is not None and found.item.cancel_requested_at is not None
     if stopping and stored.signal is Signal.START_REQUESTED:
@@ -83,7 +83,7 @@ def _act(
             decision = Decision(kind, choice, commit, stored.actor, text, now)
             if waits.decide(session, item, decision):
                 resume(session, item, now)
-        case Back(to, why, spend):
+        case Back(to, why, spend, text):
             let_go(session, item, now)
             items.move(
                 session,
@@ -95,7 +95,7 @@ def _act(
                 token=None,
                 now=now,
                 spend=spend,
-                feedback=why,
+                feedback=f"{why}\n\n{text}" if text else why,
             )
             outbox.enter(session, item.key, to, now)
             outbox.status(session, item.key, now)
@@ -111,7 +111,7 @@ def _act(
             tell(session, item.key, html, f"done:{item.id}", now, voice=STREAM)
         case Stop():
             request_stop(session, item, now)
-        case Ignore() | Start():
+        case Ignore() | Start() | Later():
             pass
 
 
@@ -184,9 +184,9 @@ def _sentence(reaction: Reaction) -> str:
     match reaction:
         case Record(kind, choice, commit, _):
             return f"{choice} recorded for the {kind} of {commit[:12]}"
-        case Back(to, why, _):
+        case Back(to, why):
             return f"back to {to}: {why}"
-        case HoldIt(why) | Look(why) | Resume(why) | Finish(why):
+        case HoldIt(why) | Look(why) | Later(why) | Resume(why) | Finish(why):
             return why
         case Ignore(why):
             return f"{IGNORED}{why}"

@@ -32,6 +32,16 @@ def history(session: Session, item_id: int) -> list[Transition]:
     return [_transition(row, before) for row, before in pairs if {row.from_stage, row.to_stage} <= STAGES]
 
 
+def visits_since_retry(session: Session, item_id: int, stage: Stage) -> int:
+    """How often the item has come to `stage` from another one since a person had it tried again there, or ever."""
+    count = 0
+    for move in reversed(history(session, item_id)):
+        if move.to_stage is stage and move.from_stage is stage:
+            return count
+        count += move.to_stage is stage
+    return count
+
+
 def _transition(row: TransitionRow, before: TransitionRow | None) -> Transition:
     return Transition(
         from_stage=Stage(row.from_stage) if row.from_stage else None,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from blocks.coding_agent import RoleTerms
 from deployments.sandbox.client import SandboxClient
 from pipeline.clients.bubblewrap import unavailable
 from pipeline.clients.process_identity import identity
@@ -139,6 +140,17 @@ async def test_where_a_sandbox_is_required_and_missing_it_does_not_start(
     async with desk_with(sandbox="required") as desk:
         item = desk.item()
         with pytest.raises(CouldNotRun, match="ORCH_SANDBOX is required"):
+            await worked(desk, item)
+        assert desk.store.read(evidence.agent_runs, item.id) == []
+
+
+async def test_where_it_may_work_longer_than_a_run_lasts_it_does_not_start(
+    desk_with: DeskWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk_with() as desk:
+        item = desk.item()
+        monkeypatch.setattr(desk.root.agent_block, "roles", {"analyst": RoleTerms(timeout_s=desk.settings.run_max_s)})
+        with pytest.raises(CouldNotRun, match="raise ORCH_RUN_MAX_S"):
             await worked(desk, item)
         assert desk.store.read(evidence.agent_runs, item.id) == []
 

@@ -103,13 +103,16 @@ async def test_a_webhook_of_another_review_does_not_hide_that_changes_were_reque
     assert [signal.payload["kind"] for signal in desk.signals] == [kind, "rejected"]
 
 
-async def test_a_request_from_before_the_change_came_to_review_does_not_count(desk: Desk) -> None:
-    _item, pull = await with_pull(desk, Stage.DEVELOPMENT)
+async def test_a_request_from_while_ci_ran_counts_and_one_that_the_developer_has_worked_on_does_not(desk: Desk) -> None:
+    item, pull = await with_pull(desk, Stage.DEVELOPMENT)
     await asyncio.to_thread(desk.sandbox.review, pull.number, "REQUEST_CHANGES")
+    item = desk.move(item, Stage.REVIEW)
+    assert await polled(desk) == [f"{item.key}: review_submitted, which no webhook told"]
     desk.clock.forward(5)
-    desk.move(_item, Stage.REVIEW)
+    desk.move(desk.move(item, Stage.DEVELOPMENT), Stage.REVIEW)
+    await asyncio.to_thread(desk.sandbox.review, pull.number, "COMMENT")
     assert await polled(desk) == []
-    assert heard(desk) == []
+    assert heard(desk) == [Signal.REVIEW_SUBMITTED]
 
 
 async def test_without_news_a_look_is_one_call(desk: Desk) -> None:

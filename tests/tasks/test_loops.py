@@ -1,6 +1,7 @@
 """What fails for ever is started a bounded number of times; then one message calls a person, and nothing more happens."""
 
-from flows import leaving, reconcile
+from deployments import operator
+from flows import deploy, leaving, reconcile
 from flows.run import Run
 from pipeline import outcomes
 from pipeline.model import Hold, WaitKind, WorkItem
@@ -92,6 +93,30 @@ def test_a_check_that_can_never_run_holds_the_item_at_its_first_start(desk: Desk
         release(desk.store, claimed, desk.clock.now, in_order=True)
     assert (starts, desk.again(item).hold) == (1, Hold.BLOCKED)
     assert len(messages(desk, "blocked")) == 1
+
+
+async def test_a_default_branch_that_always_moves_ends_in_an_escalation_and_a_retry_gives_as_many_looks_again(
+    desk: Desk,
+) -> None:
+    item, looks = desk.item(Stage.DEPLOY), []
+    for _ in range(2):
+        looks.append(0)
+        while True:
+            claimed = started(desk, item, sum(looks))
+            assert claimed is not None
+            run = Run(desk.root, claimed.item, desk.project, claimed.lease, "run")
+            outcome = await deploy._revalidate(run, "c" * 40)
+            release(desk.store, claimed, desk.clock.now, in_order=True)
+            if isinstance(outcome, Escalate):
+                break
+            looks[-1] += 1
+            for there in (Stage.DEPLOY_STAGING, Stage.DEPLOY):
+                item = desk.move(item, there)
+        desk.store.write(leaving.hold, desk.root, item, Hold.ESCALATED, outcome.why, ends_deploy=False)
+        operator.retry(desk.settings, item.key, "ada")
+        item = desk.again(item)
+    assert looks[0] == desk.settings.max_revalidations
+    assert looks[1] >= desk.settings.max_revalidations
 
 
 def _goes_back(desk: Desk, claimed: Claimed, why: str) -> None:

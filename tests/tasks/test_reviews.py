@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployments import operator
 from deployments.sandbox.client import SandboxClient
 from pipeline.inbound.gitea import parse_gitea
-from pipeline.model import WorkItem
+from pipeline.model import Hold, WorkItem
 from pipeline.stages import Role, Stage
-from pipeline.store import inbox
+from pipeline.store import inbox, items
 from tasks.inbox import Own, receive
 from tasks.signals import drain
 from tests.deployments.sandbox.receiver import Receiver
@@ -63,6 +64,41 @@ async def test_changes_that_a_person_officially_requests_take_the_item_back(
     back = desk.again(item)
     assert (back.stage, back.attempts) == (Stage.DEVELOPMENT, {Role.DEVELOPER.value: 1})
     assert await drain(desk.root, item.key) == []
+
+
+async def test_the_developer_is_told_what_a_person_has_written(desk: Desk, gitea: Receiver) -> None:
+    item = await with_pull(desk, Stage.REVIEW)
+    remarks = [("shop/cart.py", 7, "Round half up."), ("README.md", 0, "Say so here.")]
+    desk.sandbox.review(item.pull_number or 0, "REQUEST_CHANGES", body="Prices are wrong.", remarks=remarks)
+    hears(desk, gitea, item, REJECTED)
+    await drain(desk.root, item.key)
+    assert desk.again(item).feedback == (
+        "ada requested changes on the pull request.\n\n"
+        "Prices are wrong.\n- shop/cart.py:7: Round half up.\n- README.md: Say so here."
+    )
+
+
+async def test_changes_that_are_requested_while_ci_runs_have_the_developer_work_anew(
+    desk: Desk, gitea: Receiver
+) -> None:
+    item = await with_pull(desk, Stage.DEVELOPMENT)
+    desk.sandbox.review(item.pull_number or 0, "REQUEST_CHANGES", body="Not like this.")
+    hears(desk, gitea, item, REJECTED)
+    await drain(desk.root, item.key)
+    back = desk.again(item)
+    assert (back.stage, back.visit, back.attempts) == (Stage.DEVELOPMENT, item.visit + 1, {Role.DEVELOPER.value: 1})
+    assert back.feedback.endswith("Not like this.")
+
+
+async def test_changes_that_are_requested_of_a_held_item_count_once_it_goes_on(desk: Desk, gitea: Receiver) -> None:
+    item = await with_pull(desk, Stage.TESTING)
+    desk.store.write(items.hold, item.id, Hold.BLOCKED, "The test command is gone.", desk.clock.now)
+    desk.sandbox.review(item.pull_number or 0, "REQUEST_CHANGES")
+    hears(desk, gitea, item, REJECTED)
+    assert await drain(desk.root, item.key) == []
+    operator.retry(desk.settings, item.key, "ada")
+    await drain(desk.root, item.key)
+    assert desk.again(item).stage is Stage.DEVELOPMENT
 
 
 async def test_changes_that_a_mere_reader_requests_take_nothing_back(desk: Desk, gitea: Receiver) -> None:

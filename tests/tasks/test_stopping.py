@@ -104,6 +104,22 @@ async def test_what_an_agent_had_not_committed_is_archived_and_its_worktree_remo
     assert workspace.worktrees() == ()
 
 
+async def test_what_was_archived_first_stays_when_the_forge_does_not_answer_for_a_while(desk: Desk) -> None:
+    item = asked_to_stop(desk)
+    pushed(desk, item)
+    workspace = desk.root.workspace(desk.project)
+    workspace.fetch()
+    newer = workspace.worktree(item.key, item.branch) / item.artifacts / "01-brd.md"
+    newer.write_text("# Newer")
+    lease = await taken(desk, item)
+    desk.sandbox.fail_next("gitea", 1000, status=500, match="/branches/")
+    with pytest.raises(Unavailable):
+        await leftovers.clean_up.fn(item.key, lease)
+    desk.sandbox.clear_faults()
+    assert await leftovers.clean_up.fn(item.key, lease) == []
+    assert archived(desk, item).read_text() == "# Newer"
+
+
 async def test_an_item_that_never_pushed_anything_is_stopped_too(desk: Desk) -> None:
     item = asked_to_stop(desk, Stage.ANALYSIS)
     assert await stopped(desk, item) == []

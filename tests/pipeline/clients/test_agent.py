@@ -171,6 +171,8 @@ async def test_last_words_are_limited_and_without_control_characters(job):
         {"question": " Which currency? "},
         {"result": '{"question": "Which currency?"}'},
         {"result": '\n {"question": "Which currency?"}\n'},
+        {"result": '```json\n{"question": "Which currency?"}\n```'},
+        {"result": '```\n{\n  "question": "Which currency?"\n}\n```\n'},
     ],
 )
 async def test_a_question_is_handed_on(job, asking):
@@ -180,7 +182,14 @@ async def test_a_question_is_handed_on(job, asking):
 
 
 @pytest.mark.parametrize(
-    "asking", [{"question": ["a"]}, {"question": ""}, {"result": 'See {"question": "x"}'}, {"result": '["question"]'}]
+    "asking",
+    [
+        {"question": ["a"]},
+        {"question": ""},
+        {"result": 'See {"question": "x"}'},
+        {"result": 'So:\n```json\n{"question": "x"}\n```'},
+        {"result": '["question"]'},
+    ],
 )
 async def test_what_is_no_question_asks_nothing(job, asking):
     assert (await run(job, says(RESULT | asking))).question == ""
