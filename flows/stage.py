@@ -25,7 +25,7 @@ from pipeline.model import Answer, Hold, WaitKind, WorkItem
 from pipeline.outcomes import Advance, Answered, Ask, Block, Escalate, Outcome, RollBack, WaitFor
 from pipeline.stages import Stage
 from pipeline.store import due, waits
-from tasks import entrance, gates, labels, ownership, people, prefect_api, signals, stop_listener
+from tasks import entrance, gates, labels, looks, ownership, people, prefect_api, signals, stop_listener
 from tasks.outbox import deliver
 from tasks.services import Services, services
 from tasks.turned_away import refusal
@@ -223,6 +223,7 @@ async def _look_again_in_time(run: Run) -> None:
         await prefect_api.start(
             run.item.stage.value, {"work_item": run.item.key}, name=f"{run.item.key} · {run.item.stage}",
             tags=[f"item:{run.item.key}", f"project:{run.item.project}"], at=wait.look_again_at,
+            queue=looks.queue_of(wait),
         )  # fmt: skip
     except (httpx.HTTPError, PrefectHTTPStatusError, ObjectNotFound) as error:
         get_run_logger().warning("the next look could not be scheduled; the tick starts it: %r", error)

@@ -230,11 +230,13 @@ async def _left_alone(item: WorkItem, guard: Guard) -> bool:
 
 async def _start(root: Services, item: WorkItem, why: str) -> str:
     """Start the stage without an event: events are hints, this is the net below them."""
+    wait = await root.store.aread(waits.open_wait, item.id)
     await prefect_api.start(
         item.stage.value,
         {"work_item": item.key},
         name=f"{item.key} · {item.stage}",
         tags=[f"item:{item.key}", f"project:{item.project}"],
+        queue=looks.queue_of(wait),
     )
     await root.store.awrite(counters.count, counters.STARTED)
     return f"started {item.stage} again: {why}"

@@ -47,6 +47,15 @@ async def observe(found: Iterable[Standing]) -> Observed:
     return Observed(by_item, await prefect_api.states_of(named), crowded)
 
 
+def queue_of(wait: Wait | None) -> str | None:
+    """The work queue of a run that goes on with what the item waits for; None for its deployment's own.
+
+    A short look at production, or at a hook that runs on its own, does not queue up behind merges and deploys, which may
+    take longer than the window in which production is rolled back.
+    """
+    return "default" if wait is not None and wait.kind in (WaitKind.MONITOR, WaitKind.DEPLOY) else None
+
+
 def comes(item: WorkItem, seen: Observed, now: datetime) -> bool:
     """Whether a run will get to the item by itself, or so many are on their way that another would only queue up."""
     return seen.crowded or any(on_its_way(run, now) for run in seen.begun.get(item.key, ()))

@@ -105,8 +105,12 @@ async def start(
     name: str | None = None,
     tags: Iterable[str] = (),
     at: datetime | None = None,
+    queue: str | None = None,
 ) -> UUID:
-    """Create a run of deployment `flow/flow`, due now or `at`. Not idempotent, and harmless when repeated: flows are."""
+    """Create a run of deployment `flow/flow`, due now or `at`. Not idempotent, and harmless when repeated: flows are.
+
+    `queue` is another work queue of its pool than the deployment's.
+    """
     async with get_client() as client:
         run = await client.create_flow_run_from_deployment(
             await _deployment(client, flow),
@@ -114,6 +118,7 @@ async def start(
             name=name,
             tags=list(tags),
             state=None if at is None else Scheduled(scheduled_time=at),
+            work_queue_name=queue,
         )
         return run.id
 

@@ -4,11 +4,15 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.states import Running
 
 from deployments.pools import AGENTS, CONTROL, PoolState, ensure_merge_queue, ensure_pool
 from deployments.registration import register
 from pipeline.errors import SettingsError
+from pipeline.model import Wait, WaitKind
 from pipeline.projects import Project, Registry
+from pipeline.stages import Stage
+from tasks.looks import queue_of
 
 
 async def test_a_missing_pool_is_created_with_its_limit_and_job_template(empty: PrefectClient):
@@ -57,3 +61,23 @@ async def test_merges_leave_places_for_what_heals(empty: PrefectClient):
     found = await empty.get_scheduled_flow_runs_for_work_pool(CONTROL, scheduled_before=datetime.now(UTC))
     given = [one.flow_run.id for one in found]
     assert (len(given), tick.id in given) == (3, True)
+
+
+async def test_a_look_at_production_does_not_queue_up_behind_merges(empty: PrefectClient):
+    registry = Registry((Project(key="WID", plane_project=UUID(int=1), repository="acme/wid", test_command=("true",)),))
+    ids = (await register(empty, registry=registry, agents_limit=1, control_limit=4)).deployments
+    for key in ("WID-1", "WID-2"):
+        await empty.create_flow_run_from_deployment(ids["deploy"], parameters={"work_item": key}, state=Running())
+    merge, look = [
+        await empty.create_flow_run_from_deployment(
+            ids["deploy"], parameters={"work_item": key}, work_queue_name=queue_of(waits_for(kind))
+        )
+        for key, kind in (("WID-3", WaitKind.MERGE_TURN), ("WID-4", WaitKind.MONITOR))
+    ]
+    found = await empty.get_scheduled_flow_runs_for_work_pool(CONTROL, scheduled_before=datetime.now(UTC))
+    given = [one.flow_run.id for one in found]
+    assert (merge.id in given, look.id in given) == (False, True)
+
+
+def waits_for(kind: WaitKind) -> Wait:
+    return Wait(1, "k", kind, Stage.DEPLOY, 1, "?", datetime.now(UTC), None, None, None, None, None, None)
