@@ -1,4 +1,4 @@
-"""What a person cancels in Prefect stays so: the item is held, with that reason, until somebody lets it go on."""
+"""What a person cancels or suspends in Prefect stays so: the item is held for it until somebody lets it go on."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,11 +7,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from sqlmodel import Session
 
 from pipeline.model import Hold, WorkItem
-from pipeline.store import reactions, sightings
+from pipeline.store import items, leases, reactions, sightings
 from tasks import prefect_api
 from tasks.services import Services
 
 WHY = "Its run was cancelled in Prefect."
+SUSPENDED = "Its run was suspended in Prefect."
 
 
 def cancelled(run: FlowRun | None) -> bool:
@@ -40,24 +41,45 @@ def _when(run: FlowRun) -> datetime:
 
 
 async def heard(root: Services, item: WorkItem, cancels: Cancels, *, since: datetime) -> bool:
-    """Hold the item when a run of it that was cancelled `since` is why none has come; False when that is not so.
+    """Hold the item when a run of it that was cancelled `since`, or is suspended, is why none has come; else False.
 
-    One cancellation holds it once: whoever lets the item go on has seen it.
+    Each holds it once: whoever lets the item go on has seen it.
     """
     run = await cancels.of(item.key)
+    if run is not None and _when(run) >= since and await root.store.awrite(_hold_once, item, str(run.id), root, WHY):
+        return True
+    run = await prefect_api.suspended_run_of(item.key)
     if run is None or _when(run) < since:
         return False
-    return await root.store.awrite(_hold_once, item, str(run.id), root)
+    return await root.store.awrite(_hold_once, item, str(run.id), root, SUSPENDED)
 
 
-def _hold_once(session: Session, item: WorkItem, run_id: str, root: Services) -> bool:
-    return _noted(session, item, run_id) and hold(session, item, run_id, root)
+def stays_suspended(session: Session, run: FlowRun, root: Services) -> bool:
+    """Whether a run that a person has suspended is left as it is. Its item is held for it, once no run works on it.
+
+    A run that the item has left behind, or that somebody has let the item go on from, is not.
+    """
+    item = items.find(session, str(run.parameters.get("work_item")))
+    if item is None or item.stage.terminal or _when(run) < item.entered_at:
+        return False
+    owner = leases.owner(session, item.id)
+    if item.hold is not None or (owner is not None and owner.expires_at > root.now()):
+        return True
+    return _hold_once(session, item, str(run.id), root, SUSPENDED)
 
 
-def hold(session: Session, item: WorkItem, run_id: str, root: Services) -> bool:
-    """Hold the item for this run's cancellation."""
+def _hold_once(session: Session, item: WorkItem, run_id: str, root: Services, why: str) -> bool:
+    """Whether the item is held, now or by whoever has seen the run a moment ago."""
+    if _noted(session, item, run_id):
+        return hold(session, item, run_id, root, why)
+    current = items.find(session, item.key)
+    return current is not None and current.hold is not None
+
+
+def hold(session: Session, item: WorkItem, run_id: str, root: Services, why: str = WHY) -> bool:
+    """Hold the item for this run's cancellation or suspension."""
     _noted(session, item, run_id)
-    reactions.hold(session, item, Hold.BLOCKED, WHY, root.now(), root.texts)
+    reactions.hold(session, item, Hold.BLOCKED, why, root.now(), root.texts)
     return True
 
 

@@ -210,6 +210,23 @@ async def suspended_stage_runs(page: int) -> list[FlowRun]:
         return await _page(client, [StateType.PAUSED], offset=page * PAGE)
 
 
+async def suspended_run_of(key: str) -> FlowRun | None:
+    """The item's stage run that a person has suspended in Prefect; see `suspended_by_a_person`."""
+    wanted = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[STAGE_TAG, f"item:{key}"]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])),
+    )
+    async with get_client() as client:
+        found = await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE)
+    return next((run for run in found if suspended_by_a_person(run)), None)
+
+
+def suspended_by_a_person(run: FlowRun) -> bool:
+    """Whether a run is suspended, and not by Orch, which asks for input whenever it suspends one."""
+    state = run.state
+    return state is not None and state.type is StateType.PAUSED and state.state_details.run_input_keyset is None
+
+
 async def cancelled_by_people() -> list[FlowRun]:
     """The stage runs that somebody else than Orch has cancelled, a page of those that were to start last."""
     async with get_client() as client:

@@ -12,7 +12,7 @@ from pipeline.messages import Texts
 from pipeline.store import counters, crashes, due, leases, outbox, suspicions
 from pipeline.store.items import MERGING
 from pipeline.store.leases import Alive, WentWithItsHost
-from tasks import prefect_api
+from tasks import cancels, prefect_api
 from tasks.healing import CANNOT_BE_RESUMED
 from tasks.looks import PENDING_GRACE
 from tasks.services import Services
@@ -112,6 +112,8 @@ async def let_orphans_end(root: Services) -> int:
     for run in runs:
         settled = run.state is None or root.now() - run.state.timestamp >= CANNOT_BE_RESUMED
         if str(run.id) in wanted or not settled:
+            continue
+        if prefect_api.suspended_by_a_person(run) and await root.store.awrite(cancels.stays_suspended, run, root):
             continue
         if not isinstance(await prefect_api.resume(str(run.id)), prefect_api.Resumed):
             await prefect_api.cancel(str(run.id), "Nothing waits in this run any more.")

@@ -16,6 +16,7 @@ from prefect.input.run_input import keyset_from_paused_state
 from prefect.states import Cancelled, Cancelling, Completed, Pending, Running, Suspended
 
 from benchmarks.counting import counted_requests
+from deployments import operator
 from deployments.limits import ensure_merge_limit
 from deployments.pools import AGENTS, end_never_begun
 from deployments.prefect_server import PrefectServer, wait_until_healthy
@@ -175,12 +176,17 @@ async def test_what_a_dead_worker_had_not_begun_gives_its_slot_back_before_the_n
     assert found == [StateType.CRASHED, StateType.RUNNING, StateType.SCHEDULED, StateType.PENDING]
 
 
+def suspended_to_ask(item: WorkItem) -> State[Any]:
+    """As Orch suspends a run: with a form."""
+    state = Suspended(pause_key=f"approval-{item.key}")
+    state.state_details.run_input_keyset = keyset_from_paused_state(state)
+    return state
+
+
 async def cannot_be_resumed(desk: Desk) -> tuple[Standing, str]:
     """An item whose person decided long ago, and its run, which was killed between Suspended and its form."""
     item = desk.item()
-    state = Suspended(pause_key=f"approval-{item.key}")
-    state.state_details.run_input_keyset = keyset_from_paused_state(state)
-    run = await run_of(item, state)
+    run = await run_of(item, suspended_to_ask(item))
     wait = desk.asks(item, WaitKind.APPROVAL, run=run)
     decision = Decision(WaitKind.APPROVAL, Choice.APPROVE, str(wait.commit), "ada", "", desk.clock.now)
     desk.store.write(waits.decide, item, decision)
@@ -280,11 +286,30 @@ async def test_what_people_have_cancelled_is_asked_once_however_many_items_are_d
 
 
 async def test_a_suspended_run_of_nobody_is_let_go(desk: Desk) -> None:
-    stranger = await run_of(desk.item(), Suspended())
+    item = desk.item()
+    stranger = await run_of(item, suspended_to_ask(item))
     desk.clock.catch_up()
     desk.clock.forward(15)
     assert "1 suspended runs were let go" in await heal_due(desk.root)
     assert await state_of(stranger) is not StateType.PAUSED
+
+
+async def test_a_run_that_a_person_suspends_stays_so_and_its_item_is_held_once(desk: Desk) -> None:
+    desk.clock.catch_up()
+    item = desk.item(Stage.REVIEW)
+    run = await run_of(item, Suspended())
+    async with get_client() as client:
+        await client.update_flow_run(UUID(run), tags=["orch", "orch-stage", f"item:{item.key}"])
+    desk.clock.forward(desk.settings.reconcile_grace_review + 15)
+    for _ in range(2):
+        await heal_due(desk.root)
+        held = desk.again(item)
+        assert (held.hold, held.hold_reason) == (Hold.BLOCKED, "Its run was suspended in Prefect.")
+        assert [one.state_type for one in await runs(item)] == [StateType.PAUSED]
+    operator.retry(desk.settings, item.key, "ada")
+    await heal_due(desk.root)
+    assert desk.again(item).hold is None
+    assert await state_of(run) is not StateType.PAUSED
 
 
 async def test_a_dead_owner_is_buried_and_the_stage_started_after_its_pause(desk: Desk) -> None:

@@ -44,7 +44,9 @@ class MadeUpRun:
     @property
     def shown(self) -> FlowRun:
         """The run as Prefect's client has it."""
-        state = State(type=self.state, timestamp=self.since)
+        state: State[Any] = State(type=self.state, timestamp=self.since)
+        if self.state is StateType.PAUSED:  # by a flow that asks a person
+            state.state_details.run_input_keyset = {"response": "r", "schema": "s"}
         return FlowRun(
             id=UUID(self.id),
             flow_id=UUID(int=0),
@@ -136,6 +138,10 @@ class MadeUpPrefect:
     async def begun_runs_of(self, flow: str) -> tuple[list[FlowRun], bool]:
         pause("prefect: look")
         return [run.shown for run in self.runs.values() if run.flow == flow and run.state in BEGUN], False
+
+    async def suspended_run_of(self, _key: str) -> FlowRun | None:
+        """Nobody here suspends runs in Prefect."""
+        return None
 
     async def cancelled_by_people(self) -> list[FlowRun]:
         """Nobody here cancels runs in Prefect."""
@@ -241,7 +247,7 @@ def replaced(prefect: MadeUpPrefect, end_process: Callable[..., None], others: M
 
 CALLS = (
     "start", "resume", "cancel", "ask_to_cancel", "crashed", "rename", "states_of", "begun_stage_runs", "active_stage_runs",
-    "suspended_stage_runs", "begun_runs_of", "runs_at_work", "cancelled_by_people",
+    "suspended_stage_runs", "begun_runs_of", "runs_at_work", "suspended_run_of", "cancelled_by_people",
 )  # fmt: skip
 
 
