@@ -9,7 +9,10 @@ from pipeline.model import Choice, Decision, WaitKind
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Dollars and tokens (all that went in, cached ones included, and out) that agent runs have used up."""
+    """Dollars and tokens (all that went in, cached ones included, and out) that agent runs have used up.
+
+    The dollars of runs that were cut off before they said their price are an estimate.
+    """
 
     usd: float = 0.0
     tokens: int = 0

@@ -69,11 +69,20 @@ def _ended(item: WorkItem, signal: Signal) -> Reaction:
     return Ignore(f"{item.key} is {item.stage} already.", tell=told and item.stage is Stage.DONE)
 
 
-def _start(item: WorkItem, _standing: Standing, _payload: Mapping[str, Any]) -> Reaction:
+READ_AGAIN = "The issue was moved to To Analyse again. Read it anew: what you asked may be answered there now."
+"""What the analyst is told who has asked a question, when a person starts the issue again instead of answering."""
+
+
+def _start(item: WorkItem, standing: Standing, _payload: Mapping[str, Any]) -> Reaction:
+    wait = standing.wait
     if item.stage is not Stage.ANALYSIS:
         return Ignore(f"{item.key} is past analysis already, at {item.stage}; nothing was started.", tell=True)
     if item.hold is not None:
         return Resume("A person moved it to To Analyse again.")
+    if wait is not None and wait.kind is WaitKind.ANSWER:
+        return Record(WaitKind.ANSWER, Choice.ANSWER, wait.commit or "", READ_AGAIN)
+    if wait is not None and wait.kind.human:
+        return Ignore(f"{item.key} is analysed, and waits for a person: {wait.sentence}", tell=True)
     return Ignore(f"{item.key} is being analysed already.")
 
 

@@ -95,7 +95,8 @@ def on_gates(item: WorkItem, answers: Sequence[Answered], *, cap: Mapping[Role, 
     if result.answer is Answer.FAIL and item.landed is not None:
         return Block(f"{first.gate}: {result.sentence}")
     if result.answer is Answer.FAIL:
-        return roll_back(item, row.back_to, f"{first.gate}: {result.sentence}", cap=cap)
+        said = str(result.evidence.get("text") or "")
+        return roll_back(item, row.back_to, f"{first.gate}: {result.sentence}", cap=cap, said=said)
     if result.waits_for is None:
         raise ValueError(f"gate {first.gate} is pending and does not say what for")
     if result.waits_for is WaitKind.VERDICT:
@@ -105,10 +106,13 @@ def on_gates(item: WorkItem, answers: Sequence[Answered], *, cap: Mapping[Role, 
     return WaitFor(result.waits_for, result.sentence, result.commit)
 
 
-def roll_back(item: WorkItem, to: Stage, why: str, *, cap: Mapping[Role, int]) -> RollBack | Escalate:
-    """One way back to `to`, or escalation when its role has had all its attempts."""
+def roll_back(item: WorkItem, to: Stage, why: str, *, cap: Mapping[Role, int], said: str = "") -> RollBack | Escalate:
+    """One way back to `to`, or escalation when its role has had all its attempts.
+
+    What a person has `said` goes whole to that role, however little of it `why` has.
+    """
     role = ROWS[to].role
     spent = item.attempts_of(role)
     if spent >= cap[role]:
         return Escalate(f"{why} This was the {role}'s attempt {spent + 1} of {cap[role] + 1}; a person has to look.")
-    return RollBack(to, role, why, feedback=why)
+    return RollBack(to, role, why, feedback=why if said in why else f"{why}\n\n{said}")

@@ -1,6 +1,7 @@
-"""Which project and which item something that was told is about."""
+"""Which project and which item something that was told is about, and whether its author may decide."""
 
 import logging
+from collections.abc import Collection, Iterable
 
 from sqlmodel import Session
 
@@ -10,6 +11,11 @@ from pipeline.store import items
 from tasks.services import Services
 
 log = logging.getLogger("orch.addressees")
+
+
+def may_decide(people: Collection[str], names: Iterable[str]) -> bool:
+    """Whether somebody with these names is one of the `people` who may decide; without a list everybody is."""
+    return not people or not {name.casefold() for name in names}.isdisjoint(name.casefold() for name in people)
 
 
 def project_of(root: Services, ref: str) -> Project | None:

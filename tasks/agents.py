@@ -79,7 +79,7 @@ async def work(key: str, run_id: str) -> AgentRun:
     answer = await _answer(root, item, known)
     if known is not None and not (known.question and answer):
         return known
-    await _carry_out(root, item, project, role, answer, run_id)
+    await _carry_out(root, item, project, role, run_id)
     done = await root.store.aread(evidence.agent_run_of_visit, item, role)
     if done is None:
         raise StaleWrite(f"The agent of {key} was ended by another run.")
@@ -93,6 +93,21 @@ async def _answer(root: Services, item: WorkItem, known: AgentRun | None) -> Dec
     since = known.finished_at
     given = await root.store.aread(waits.decisions, item.id)
     return next((d for d in reversed(given) if d.choice is Choice.ANSWER and d.at >= since), None)
+
+
+async def _answers(root: Services, item: WorkItem, role: Role) -> str:
+    """What the role has asked about this item so far, each question with its answer; for every later attempt, too."""
+    asked = [run for run in await root.store.aread(evidence.agent_runs, item.id) if run.role is role and run.question]
+    given = [d for d in await root.store.aread(waits.decisions, item.id) if d.choice is Choice.ANSWER]
+    told: list[str] = []
+    for number, run in enumerate(asked):
+        until = asked[number + 1].finished_at if number + 1 < len(asked) else None
+        texts = [
+            d.text for d in given if run.finished_at and d.at >= run.finished_at and (until is None or d.at < until)
+        ]
+        if texts:
+            told.append(f"You asked: {run.question}\nThe answer: {texts[-1]}")
+    return "\n\n".join(told)
 
 
 @task(name="look at the budget", **STEP)
@@ -116,13 +131,11 @@ async def _spent(root: Services, item: WorkItem) -> tuple[budgets.Spent, budgets
     return await root.store.aread(evidence.spent_by, item.id), await root.store.aread(evidence.spent_since, day)
 
 
-async def _carry_out(
-    root: Services, item: WorkItem, project: Project, role: Role, answer: Decision | None, run_id: str
-) -> None:
+async def _carry_out(root: Services, item: WorkItem, project: Project, role: Role, run_id: str) -> None:
     workspace = root.workspace(project)
     base = await asyncio.to_thread(workspace.fetch)
     start = await asyncio.to_thread(bounds.beginning, workspace, item)
-    job = await _job(root, item, project, role, base=base, start=start, answer=answer)
+    job = await _job(root, item, project, role, base=base, start=start)
     confined = await asyncio.to_thread(root.sandbox.stands)
     if confined:
         job = await asyncio.to_thread(_confined, root, item, workspace, job)
@@ -183,9 +196,7 @@ def _links(root: Services, item: WorkItem) -> Markup:
     return lines(link(address, item.artifacts)) if address else Markup("")
 
 
-async def _job(
-    root: Services, item: WorkItem, project: Project, role: Role, *, base: str, start: str, answer: Decision | None
-) -> AgentJob:
+async def _job(root: Services, item: WorkItem, project: Project, role: Role, *, base: str, start: str) -> AgentJob:
     card = await root.tracker.item(project, item.tracker_id)
     head = await asyncio.to_thread(root.workspace(project).head, start, item.artifacts)
     facts = PromptFacts(
@@ -197,7 +208,7 @@ async def _job(
         base=base,
         default_branch=project.default_branch,
         feedback=item.feedback,
-        answer=answer.text if answer else "",
+        answer=await _answers(root, item, role),
     )
     terms = root.agent_block.terms(role)
     if terms.timeout_s >= root.settings.run_max_s:

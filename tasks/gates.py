@@ -9,6 +9,7 @@ from pipeline.gates.look import Look
 from pipeline.model import GateResult, MergeAttempt, WorkItem
 from pipeline.projects import Project
 from pipeline.store import evidence, waits
+from tasks import reasons
 from tasks.branch import tested
 from tasks.services import Services
 from tasks.stands import ItemStands
@@ -37,7 +38,7 @@ async def answer(
         head=item.head or "",
         workspace=root.workspace(project),
         forge=root.forge,
-        decisions=await root.store.aread(waits.decisions, item.id),
+        decisions=await reasons.given(root, project, item, await root.store.aread(waits.decisions, item.id)),
         stands=ItemStands(root, item, project),
         test=partial(tested, root, item, project, purpose=gate),
         merge=merge,

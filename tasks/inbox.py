@@ -4,7 +4,7 @@ Those that cannot be understood at once are the business of `tasks.pending`.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.stages import Status
 from pipeline.states import StateList, shown_for
 from pipeline.store import deliveries, dependencies, inbox, items, outbox, reactions, waits
 from tasks import buttons
-from tasks.addressees import item_key, project_of
+from tasks.addressees import item_key, may_decide, project_of
 from tasks.hearing import overtaken, polled_before, replayed_lately, told_late
 from tasks.services import Services
 
@@ -167,7 +167,8 @@ def _follow(
         return "", "our own change"
     if (base := entry.payload.get("base", project.default_branch)) != project.default_branch:
         return "", f"its pull request wants into {base}"
-    if entry.signal is Signal.ANSWER_GIVEN and not _may_decide(root.settings.people, entry):
+    names = (entry.actor_id, entry.actor, str(entry.payload.get("email", "")))
+    if entry.signal is Signal.ANSWER_GIVEN and not may_decide(root.settings.people, names):
         return "", f"{entry.actor or entry.actor_id} is not among ORCH_PEOPLE, whose comments decide"
     key = item_key(session, project, entry)
     if key is not None and entry.state is not None and (group := _group(root, project, entry.state)):
@@ -223,12 +224,6 @@ def _is_echo(entry: InboundSignal, own: Own) -> bool:
         return False
     # Not `actor`: a person's display name in Plane may well be the login of our token in Gitea.
     return entry.actor_id in own.tracker_ids or entry.actor_id == own.forge_login
-
-
-def _may_decide(people: Collection[str], entry: InboundSignal) -> bool:
-    """Whether a comment's author is one of those who may decide; without a list everybody is."""
-    names = {name.casefold() for name in (entry.actor_id, entry.actor, str(entry.payload.get("email", ""))) if name}
-    return not people or not names.isdisjoint(name.casefold() for name in people)
 
 
 def _meaning(

@@ -153,13 +153,24 @@ def spent_since(session: Session, moment: datetime) -> Spent:
 
 
 def _spent(session: Session, which: Any) -> Spent:
+    """The sums. Runs that were cut off before they could say their price count as their tokens cost in those that did."""
+    usd, tokens = _sums(session, which)
+    _, untold = _sums(session, which, AgentRunRow.cost_usd == 0)
+    if untold:
+        price, of_tokens = _sums(session, col(AgentRunRow.cost_usd) > 0)
+        usd += untold * price / of_tokens if of_tokens else 0.0
+    return Spent(usd, tokens)
+
+
+def _sums(session: Session, *which: Any) -> tuple[float, int]:
+    """Dollars and tokens of these runs."""
     counted = (
         *(AgentRunRow.input_tokens, AgentRunRow.cache_read_tokens),
         *(AgentRunRow.cache_creation_tokens, AgentRunRow.output_tokens),
     )
     sums = [func.coalesce(func.sum(column), 0) for column in (AgentRunRow.cost_usd, *counted)]
-    usd, *tokens = session.execute(select(*sums).where(which)).one()
-    return Spent(float(usd), sum(int(count) for count in tokens))
+    usd, *tokens = session.execute(select(*sums).where(*which)).one()
+    return float(usd), sum(int(count) for count in tokens)
 
 
 def agent_run_of_visit(session: Session, item: WorkItem, role: Role) -> AgentRun | None:

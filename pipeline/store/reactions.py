@@ -74,6 +74,8 @@ def _act(
     item = found.item
     if isinstance(reaction, Ignore) and reaction.tell:
         tell(session, stored.item_key, texts("ignored", why=reaction.why), f"ignored:{stored.id}", now)
+        if item is not None:
+            outbox.status(session, item.key, now)  # the card shows again where the item stands
     if item is None:
         return
     match reaction:

@@ -84,6 +84,12 @@ def begin(
     return of_row(row)
 
 
+def asked_at(session: Session, item_id: int, kind: WaitKind, commit: str) -> datetime | None:
+    """When the item first began to wait for `kind` about this commit; None when it never did."""
+    asked = select(WaitRow.since).where(WaitRow.item_id == item_id, WaitRow.kind == kind, WaitRow.commit == commit)
+    return session.exec(asked.order_by(col(WaitRow.id)).limit(1)).first()
+
+
 def early(session: Session, item_id: int, kind: WaitKind, commit: str | None, now: datetime) -> Wait | None:
     """The item's open wait for exactly this, while its next look is not due yet."""
     wait = open_wait(session, item_id)

@@ -51,6 +51,15 @@ def test_a_start_of_a_held_analysis_resumes_it() -> None:
     assert isinstance(react(Standing(item(hold=Hold.BLOCKED)), Signal.START_REQUESTED), Resume)
 
 
+def test_a_start_answers_the_analysts_question_and_is_told_to_wait_for_any_other_person() -> None:
+    asked = react(Standing(item(), wait(WaitKind.ANSWER, "start")), Signal.START_REQUESTED)
+    assert asked == Record(WaitKind.ANSWER, Choice.ANSWER, "start", decide.READ_AGAIN)
+    reaction = react(Standing(item(), wait(WaitKind.APPROVAL)), Signal.START_REQUESTED)
+    assert isinstance(reaction, Ignore)
+    assert reaction.tell
+    assert react(Standing(item()), Signal.START_REQUESTED) == Ignore("WID-1 is being analysed already.")
+
+
 def test_an_approval_counts_for_the_commit_that_the_open_wait_shows() -> None:
     shown = "b" * 40
     reaction = react(Standing(item(), wait(WaitKind.APPROVAL, shown)), Signal.APPROVED)

@@ -60,6 +60,15 @@ def test_a_red_answer_past_the_cap_calls_a_person() -> None:
     )
 
 
+def test_what_a_person_said_goes_whole_to_whoever_works_again() -> None:
+    outcome = outcomes.on_gates(
+        item(), [Answered("analysis_approved", Fail("ada said: No…", text="No e-mail."))], cap=CAP
+    )
+    assert isinstance(outcome, RollBack)
+    assert outcome.why == "analysis_approved: ada said: No…"
+    assert outcome.feedback == "analysis_approved: ada said: No…\n\nNo e-mail."
+
+
 def test_a_pending_gate_that_waits_for_nothing_is_a_bug() -> None:
     with pytest.raises(ValueError, match="does not say what for"):
         outcomes.on_gates(item(), [Answered("odd", GateResult(Answer.PENDING, "hm"))], cap=CAP)

@@ -173,6 +173,26 @@ async def test_a_prompt_of_the_default_branch_is_used_and_one_of_the_task_branch
         desk.sandbox.commit("main", {path: "Fine again."}, "A prompt", who="api")
 
 
+ASKS = """
+import json
+print(json.dumps({"type": "result", "question": "Which currency?"}))
+"""
+
+
+async def test_what_was_answered_is_known_to_later_attempts_too(desk_with: DeskWith) -> None:
+    async with desk_with(ASKS) as desk:
+        item = desk.item()
+        assert (await worked(desk, item)).question == "Which currency?"
+        desk.clock.forward(60)
+        answer = Decision(WaitKind.ANSWER, Choice.ANSWER, "start", "ada", "Euros.", desk.root.now())
+        desk.store.write(waits.decide, item, answer)
+        have_the_agent_be(desk, "import sys; print(sys.stdin.read()); sys.exit(1)")
+        said = "You asked: Which currency?\nThe answer: Euros."
+        assert said in log_of(await worked(desk, item))
+        item = desk.move(item, Stage.ANALYSIS)
+        assert said in log_of(await worked(desk, item))
+
+
 # --- what it may cost
 
 
@@ -234,6 +254,27 @@ async def test_a_run_that_was_interrupted_has_cost_what_it_said(desk_with: DeskW
         )  # fmt: skip
         assert await agents.clean_up.fn(item.key) == 1
         assert desk.store.read(evidence.spent_by, item.id).tokens == 9
+
+
+async def test_a_run_that_was_cut_off_before_it_said_its_price_counts_as_its_tokens_cost_in_others(
+    desk_with: DeskWith,
+) -> None:
+    cut_off = """
+import json, sys
+print(json.dumps({"type": "assistant", "message": {"id": "m", "usage": {"input_tokens": 320}}}))
+sys.exit(1)
+"""
+    async with desk_with(cut_off, budget_item_usd=1.5) as desk:
+        item = desk.item()
+        assert (await worked(desk, item)).usage.cost_usd == 0
+        assert desk.store.read(evidence.spent_by, item.id).usd == 0  # nobody knows yet what a token costs
+        have_the_agent_be(desk, WORKS)
+        await worked(desk, desk.item())
+        assert desk.store.read(evidence.spent_by, item.id).usd == pytest.approx(320 * 0.75 / 160)
+        item = desk.move(item, Stage.ANALYSIS)
+        asked = await agents.asks_for_budget.fn(item.key)
+        assert asked is not None
+        assert asked.sentence == "The budget is used up: $1.50 of the item's $1.50."
 
 
 @pytest.mark.parametrize("shared_disk", [True, False])
