@@ -125,6 +125,7 @@ def _refuse(session: Session, root: Services, candidate: WorkItem, card: Tracker
         outbox.put(
             session, outbox.Kind.STATUS, key, {outbox.REFUSED: candidate.tracker_id}, now, dedupe=f"status:{once}"
         )
+        reactions.say(session, key, root.texts("intake_refused", key=key, why=result.sentence), once, now)
 
 
 def _gone(session: Session, root: Services, key: str, why: str) -> None:

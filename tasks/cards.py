@@ -38,6 +38,7 @@ class Seen:
     item: WorkItem
     wait: Wait | None
     cost_usd: float
+    labels: tuple[str, ...] = ()
 
 
 async def show(root: Services, key: str) -> None:
@@ -97,7 +98,9 @@ def _look(session: Session, key: str) -> Seen:
     if item is None:
         raise Refused(f"There is no work item {key} to show.")
     runs = evidence.agent_runs(session, item.id)
-    return Seen(item, waits.open_wait(session, item.id), sum(run.usage.cost_usd for run in runs))
+    actors = (decision.actor for decision in waits.decisions(session, item.id))
+    labels = tuple(dict.fromkeys(who.removeprefix(waits.BY_LABEL) for who in actors if who.startswith(waits.BY_LABEL)))
+    return Seen(item, waits.open_wait(session, item.id), sum(run.usage.cost_usd for run in runs), labels)
 
 
 def render(root: Services, seen: Seen) -> str:
@@ -111,6 +114,7 @@ def render(root: Services, seen: Seen) -> str:
         Markup(texts("card_stage", stage=texts(f"stage {item.stage}"), visit=item.visit)),
         Markup(_standing(texts, item, seen.wait)),
         Markup(texts("card_attempts", spent=spent) if spent else ""),
+        *(Markup(texts("card_label", label=label)) for label in seen.labels),
         Markup(texts("card_cost", cost=f"{seen.cost_usd:.2f}")),
         _links(texts, [
             ("link_pull", links.pull(settings, repository, item) if repository else ""),

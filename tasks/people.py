@@ -107,6 +107,10 @@ TEXTS: dict[WaitKind, str] = {
 }
 
 
+NOT_ON_THE_CARD = (WaitKind.INTEGRITY, WaitKind.BUDGET)
+"""What the card's state does not say and no agent has written there: a comment says what is asked, and how to answer."""
+
+
 async def begin(root: Services, claimed: Claimed, ask: Ask, run_id: str) -> Wait:
     """Write the wait row, the message and the card's status, all in one transaction.
 
@@ -134,6 +138,8 @@ def _begin(session: Session, root: Services, claimed: Claimed, ask: Ask, run_id:
     html = _message(root.texts, root.settings, root.project(item.project).repository, item, ask)
     once = f"{ask.kind}:{item.id}:{item.visit}:{ask.commit}:{_topic(ask)}"
     reactions.say(session, item.key, html, once, now, buttons=buttons.below(root.settings, root.texts, wait))
+    if ask.kind in NOT_ON_THE_CARD:
+        reactions.tell(session, item.key, html, once, now)
     outbox.status(session, item.key, now)
     return wait
 

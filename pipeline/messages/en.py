@@ -82,6 +82,7 @@ EN: dict[str, str] = {
     "card_done": "✅ Done, landed as {commit}",
     "card_done_by_hand": "✅ Done by hand",
     "card_attempts": "Attempts spent: {spent}",
+    "card_label": "🏷 The label {label} has decided.",
     "card_cost": "Cost so far: ${cost}",
     "stage analysis": "analysis",
     "stage architecture": "architecture",

@@ -85,6 +85,7 @@ RU: dict[str, str] = {
     "card_done": "✅ Готово, в основной ветке как {commit}",
     "card_done_by_hand": "✅ Завершено вручную",
     "card_attempts": "Потрачено попыток: {spent}",
+    "card_label": "🏷 Решено меткой {label}.",
     "card_cost": "Стоимость на сейчас: ${cost}",
     "stage analysis": "анализ",
     "stage architecture": "архитектура",

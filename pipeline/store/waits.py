@@ -54,7 +54,8 @@ def begin(
     """The item's wait for `kind`, begun now or, when it waits for exactly that already, kept.
 
     A wait of the same kind, commit and run is kept (its key names a suspension that may already exist); of a machine
-    kind it keeps its start and deadline. Any other open wait is closed first.
+    kind it keeps its start and deadline. Any other open wait is closed first. A wait for CI that has said something, and
+    not all, goes on as the one before: people are reminded of it once.
     """
     lock(session, item.id)
     known = _open(session, item.id)
@@ -66,6 +67,7 @@ def begin(
         return of_row(known)
     if known is not None:
         _close(session, known, f"now waits for {kind}", now)
+    before = _before(session, item, kind, commit)
     row = WaitRow(
         item_id=item.id,
         key=key,
@@ -73,8 +75,9 @@ def begin(
         stage=item.stage,
         visit=item.visit,
         sentence=sentence,
-        since=now,
-        deadline=deadline,
+        since=before.since if before else now,
+        deadline=before.deadline if before else deadline,
+        reminded_at=before.reminded_at if before else None,
         look_again_at=look_again_at,
         commit=commit,
         flow_run_id=flow_run_id,
@@ -198,6 +201,15 @@ def _open(session: Session, item_id: int) -> WaitRow | None:
 def _same(row: WaitRow, item: WorkItem, kind: WaitKind, commit: str | None, run: str | None) -> bool:
     same = (row.kind, row.commit, row.stage, row.visit) == (kind, commit, item.stage, item.visit)
     return same and (not kind.human or row.flow_run_id == run)
+
+
+def _before(session: Session, item: WorkItem, kind: WaitKind, commit: str | None) -> WaitRow | None:
+    """The item's closed wait for the same CI, if that is what it waits for again."""
+    if kind is not WaitKind.CI:
+        return None
+    same = (WaitRow.item_id == item.id, WaitRow.kind == kind, WaitRow.commit == commit)
+    there = (WaitRow.stage == item.stage, WaitRow.visit == item.visit)
+    return session.exec(select(WaitRow).where(*same, *there).order_by(col(WaitRow.id).desc()).limit(1)).first()
 
 
 def _close(session: Session, row: WaitRow, because: str, now: datetime) -> None:

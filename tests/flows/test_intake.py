@@ -10,7 +10,7 @@ from pipeline.model import Fail, Pass, TrackerItem, WorkItem
 from pipeline.projects import Registry
 from pipeline.signals import Signal
 from pipeline.stages import Stage
-from pipeline.store import inbox, items
+from pipeline.store import inbox, items, outbox
 from pipeline.store.inbox import StoredSignal
 from tests.support.services import Desk
 
@@ -65,6 +65,8 @@ async def test_a_run_that_comes_after_the_refusal_starts_nothing(desk: Desk) -> 
     candidate = intake._candidate(desk.root, desk.project, card.key, read)
     asks(desk, card.key)
     desk.store.write(intake._refuse, desk.root, candidate, read, Fail("too short"))
+    told = {row.kind: row.payload["html"] for row in desk.letters if "html" in row.payload}
+    assert all("too short" in told[kind] for kind in (outbox.Kind.MESSAGE, outbox.Kind.COMMENT))
     with pytest.raises(StaleWrite):
         starts(desk, candidate)
     assert desk.store.read(items.latest, card.key) is None

@@ -10,10 +10,10 @@ import pytest
 from deployments.sandbox.client import SandboxClient
 from deployments.sandbox.state import TelegramMessage
 from pipeline.messages import CATALOGUES, Texts
-from pipeline.model import AgentEnd, AgentOutcome, Hold, Usage, WaitKind, WorkItem
+from pipeline.model import AgentEnd, AgentOutcome, Choice, Decision, Hold, Usage, WaitKind, WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import Role, Stage
-from pipeline.store import cards, evidence, items, outbox
+from pipeline.store import cards, evidence, items, outbox, waits
 from tasks.cards import Seen, render
 from tasks.outbox import deliver
 from tests.support.services import Desk, open_desk, until
@@ -208,6 +208,10 @@ async def test_it_tells_attempts_cost_and_where_to_read_on(sandbox: SandboxClien
         item = desk.item(Stage.DEVELOPMENT, attempts={"developer": 2}, pull_number=3)
         for cost in (0.5, 0.75):
             await worked(desk, item, cost)
+        by_label = Decision(
+            WaitKind.APPROVAL, Choice.APPROVE, "a" * 40, f"{waits.BY_LABEL}autoApprove", "", desk.clock.now
+        )
+        desk.store.write(waits.decide, item, by_label)
         desk.store.write(items.hold, item.id, Hold.ESCALATED, "red <again>", desk.clock.now)
         await shown(desk, item)
         text = of(desk, item)[0].text
@@ -216,6 +220,7 @@ async def test_it_tells_attempts_cost_and_where_to_read_on(sandbox: SandboxClien
         "Stage: development, visit 1",
         "🆘 Escalated, a person has to look: red &lt;again&gt;",
         "Attempts spent: developer 2",
+        "🏷 The label autoApprove has decided.",
         "Cost so far: $1.25",
         '<a href="https://git.example.org/acme/shop/pulls/3">Pull request</a> · '
         f'<a href="https://git.example.org/acme/shop/src/branch/{item.branch}/{item.artifacts}">Artifacts</a>',

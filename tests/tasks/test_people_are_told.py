@@ -148,6 +148,15 @@ async def test_another_reason_or_another_visit_is_told_again(desk: Desk) -> None
     assert [row.kind for row in desk.letters].count(Kind.MESSAGE) == 3
 
 
+@pytest.mark.parametrize("kind", [WaitKind.INTEGRITY, WaitKind.BUDGET])
+async def test_what_the_cards_state_does_not_say_is_written_on_it_once(desk: Desk, kind: WaitKind) -> None:
+    item = desk.item(Stage.REVIEW)
+    for _ in range(2):
+        await asking(kind)(desk, desk.again(item))
+    [comment] = [row.payload["html"] for row in desk.letters if row.kind == Kind.COMMENT]
+    assert ESCAPED in comment
+
+
 @pytest.mark.parametrize("kind", [WaitKind.APPROVAL, WaitKind.CONFIRMATION])
 async def test_another_commit_is_asked_about_again(desk: Desk, kind: WaitKind) -> None:
     item = desk.item(Stage.ANALYSIS if kind is WaitKind.APPROVAL else Stage.DEPLOY)

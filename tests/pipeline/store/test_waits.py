@@ -46,6 +46,22 @@ def test_a_machines_wait_keeps_its_start_over_many_runs(store: Store) -> None:
     assert (second.id, second.since, second.flow_run_id) == (first.id, NOW, "r2")
 
 
+def test_ci_that_has_said_something_and_not_all_is_waited_for_since_the_first_look_and_told_of_once(
+    store: Store,
+) -> None:
+    item = new_item(store)
+    ci = {"sentence": "CI", "commit": A, "deadline": later(3600)}
+    first = store.write(waits.begin, item, WaitKind.CI, key="1", now=NOW, **ci)
+    assert store.write(waits.reminded, first.id, later(1))
+    store.write(waits.close, item.id, "CI has said something.", later(60))
+    second = store.write(waits.begin, item, WaitKind.CI, key="2", now=later(61), **ci)
+    assert (second.since, second.deadline) == (NOW, later(3600))
+    assert not store.write(waits.reminded, second.id, later(4000))
+    store.write(waits.close, item.id, "CI has said something.", later(60))
+    other = store.write(waits.begin, item, WaitKind.CI, key="3", now=later(62), **{**ci, "commit": B})
+    assert other.since == later(62)
+
+
 def test_the_same_decision_twice_is_recorded_once(store: Store) -> None:
     item = new_item(store)
     assert store.write(waits.decide, item, decision())
