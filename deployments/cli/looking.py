@@ -1,5 +1,6 @@
 """Commands that only look: `orch status`, `orch why`, `orch log`, `orch cost`."""
 
+import asyncio
 import json
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from deployments.cli.console import AsJson, Key, fail, guarded
 from pipeline.settings import Settings
+from pipeline.stages import Stage
 
 app = typer.Typer()
 
@@ -92,11 +94,15 @@ def cost(
 def why(key: Key, as_json: AsJson = False) -> None:
     """What an item waits for, since when, who can move it, and what happens without help."""
     from deployments.control import explain
+    from deployments.pauses import paused
 
     told = guarded(lambda: explain(Settings(), key))
+    told["paused"] = [] if Stage(told["stage"]).terminal else asyncio.run(paused(Settings()))
     if as_json:
         print(json.dumps(told))  # noqa: T201  this is the output
         return
     typer.echo(f"{told['key']} ({told['title']}) at {told['stage']}")
     for label, name in (("waits for", "waits_for"), ("since", "since"), ("moved by", "moved_by"), ("then", "then")):
         typer.echo(f"  {label + ':':<11}{told[name]}")
+    for sentence in told["paused"]:
+        typer.echo(f"  {sentence}")
