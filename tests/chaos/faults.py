@@ -5,11 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from deployments.sandbox.client import SandboxClient
+from pipeline.model import WorkItem
 from pipeline.settings import Settings
 from pipeline.stages import WORKED, Stage
-from pipeline.store import leases
+from pipeline.store import leases, waits
 from pipeline.store.engine import Store
 from pipeline.store.leases import Owner
 from tests.chaos import processes
@@ -27,7 +29,7 @@ GARBAGE = "<html>502 Bad Gateway</html>"
 
 @dataclass
 class Killed:
-    """A run that was killed while it owned an item; healed once somebody else owns it, or it has moved on.
+    """A run that was killed while it owned an item; healed once another run owns it, has moved it on, or has left it waiting.
 
     It died `alone` when no process of the product itself died just before, or until it was healed.
     """
@@ -37,6 +39,7 @@ class Killed:
     version: int
     at: float
     alone: bool
+    when: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass
@@ -84,14 +87,18 @@ class Faults:
                 seen.append(f"{name}: {self.killed[-1].key}")
         for one in list(self.killed):
             item = self.people.item(one.key)
-            owner = self.store.read(leases.owner, item.id) if item else None
-            if item is None or item.version != one.version or (owner is not None and owner.token != one.token):
+            if item is None or item.version != one.version or self._another_was_there(item, one):
                 self.killed.remove(one)
                 seconds = time.monotonic() - one.at
                 self.healed_s.append(seconds)
                 self.healed_alone_s += [seconds] if one.alone else []
                 seen.append(f"{one.key} goes on after {seconds:.0f} s{'' if one.alone else ', others died beside it'}")
         return seen
+
+    def _another_was_there(self, item: WorkItem, dead: Killed) -> bool:
+        owner = self.store.read(leases.owner, item.id)
+        wait = self.store.read(waits.open_wait, item.id)
+        return (owner is not None and owner.token != dead.token) or (wait is not None and wait.since > dead.when)
 
     # --- processes
 
