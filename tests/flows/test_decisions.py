@@ -116,6 +116,7 @@ def test_a_form_that_is_filled_while_nothing_may_start_is_not_lost(product: Prod
     passed_once(product, key, actor=UI_ACTOR)
 
 
+@pytest.mark.long
 def test_a_form_that_is_filled_while_the_item_depends_on_another_is_not_lost(product: Product) -> None:
     key = product.start_item(project="PG")
     run = suspended(product, key)

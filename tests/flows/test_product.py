@@ -6,15 +6,20 @@ import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
-from pipeline.model import Choice, Hold, WaitKind
+from pipeline.model import Choice, Hold, WaitKind, WorkItem
 from pipeline.stages import Stage
 from pipeline.store import evidence, inbox, items, journal, leases, waits
 from tests.support.product import Product
 
 
-def test_an_issue_goes_to_done_and_what_landed_is_what_was_tested(product: Product) -> None:
-    key = product.start_item()
-    item = product.decide_for(key)
+@pytest.fixture(scope="module")
+def done(product: Product) -> WorkItem:
+    """An item that has gone all the way."""
+    return product.decide_for(product.start_item())
+
+
+def test_an_issue_goes_to_done_and_what_landed_is_what_was_tested(product: Product, done: WorkItem) -> None:
+    item, key = done, done.key
     assert product.sandbox.repository().main == item.landed == item.validated
     assert product.read(lambda s: evidence.tested_for_landing(s, item.id)) == item.landed
     assert product.moves(key) == [
@@ -30,17 +35,11 @@ def test_an_issue_goes_to_done_and_what_landed_is_what_was_tested(product: Produ
     assert all(run.usage.full_input > 0 and run.usage.cost_usd > 0 for run in runs)
 
 
-def test_the_runs_tell_the_story_by_their_names_and_tags(product: Product) -> None:
-    key = product.start_item(project="PA")
-    product.decide_for(key, until=Stage.ARCHITECTURE)
-
-    def analysis() -> FlowRun | None:
-        runs = product.prefect(lambda client: client.read_flow_runs(limit=200))
-        last = max((run for run in runs if run.name == f"{key} · analysis · 1"), key=lambda run: run.created)
-        return last if last.state.name == "To architecture" else None
-
-    run = product.until(analysis, what="the analysis ended")
-    assert {"orch-stage", f"item:{key}", "project:PA"} <= set(run.tags)
+def test_the_runs_tell_the_story_by_their_names_and_tags(product: Product, done: WorkItem) -> None:
+    runs = product.prefect(lambda client: client.read_flow_runs(limit=200))
+    run = max((run for run in runs if run.name == f"{done.key} · analysis · 1"), key=lambda run: run.created)
+    assert run.state.name == "To architecture"
+    assert {"orch-stage", f"item:{done.key}", f"project:{done.project}"} <= set(run.tags)
     pages = product.prefect(lambda client: client.read_artifacts(artifact_filter=_of_run(run)))
     [page] = [page.data for page in pages if page.type == "markdown"]
     assert "| role | analyst |" in page
@@ -137,6 +136,7 @@ def test_a_card_that_says_too_little_is_blocked_with_the_reason(product: Product
     assert product.item(key) is None
 
 
+@pytest.mark.long
 def test_a_repository_that_is_gone_blocks_the_item_with_a_next_step(product: Product) -> None:
     repository = product.folder / "sandbox"
     [bare] = [path for path in repository.rglob("ph.git") if path.is_dir()]

@@ -158,21 +158,6 @@ async def test_where_it_may_work_longer_than_a_run_lasts_it_does_not_start(
 # --- what it is told
 
 
-async def test_a_prompt_of_the_default_branch_is_used_and_one_of_the_task_branch_is_not(desk_with: DeskWith) -> None:
-    async with desk_with() as desk:
-        item = desk.item()
-        path = ".orch/prompts/analyst.j2"
-        desk.sandbox.commit("main", {path: "Ours for {{ work_item }}."}, "A prompt", who="api")
-        desk.sandbox.commit(item.branch, {path: "Theirs."}, "Another prompt", who="api")
-        await worked(desk, item)
-        workspace = desk.root.workspace(desk.project)
-        assert workspace.read(workspace.tip(item.key), "made.txt") == f"Ours for {item.key}."
-        desk.sandbox.commit("main", {path: "one\n{{ nobody }}"}, "A broken prompt", who="api")
-        with pytest.raises(CouldNotRun, match=r"analyst\.j2 of .*, branch main, line 2, .*'nobody' is undefined"):
-            await worked(desk, desk.item())
-        desk.sandbox.commit("main", {path: "Fine again."}, "A prompt", who="api")
-
-
 ASKS = """
 import json
 print(json.dumps({"type": "result", "question": "Which currency?"}))
@@ -191,6 +176,21 @@ async def test_what_was_answered_is_known_to_later_attempts_too(desk_with: DeskW
         assert said in log_of(await worked(desk, item))
         item = desk.move(item, Stage.ANALYSIS)
         assert said in log_of(await worked(desk, item))
+
+
+async def test_a_prompt_of_the_default_branch_is_used_and_one_of_the_task_branch_is_not(desk_with: DeskWith) -> None:
+    async with desk_with() as desk:
+        item = desk.item()
+        path = ".orch/prompts/analyst.j2"
+        desk.sandbox.commit("main", {path: "Ours for {{ work_item }}."}, "A prompt", who="api")
+        desk.sandbox.commit(item.branch, {path: "Theirs."}, "Another prompt", who="api")
+        await worked(desk, item)
+        workspace = desk.root.workspace(desk.project)
+        assert workspace.read(workspace.tip(item.key), "made.txt") == f"Ours for {item.key}."
+        desk.sandbox.commit("main", {path: "one\n{{ nobody }}"}, "A broken prompt", who="api")
+        with pytest.raises(CouldNotRun, match=r"analyst\.j2 of .*, branch main, line 2, .*'nobody' is undefined"):
+            await worked(desk, desk.item())
+        desk.sandbox.commit("main", {path: "Fine again."}, "A prompt", who="api")
 
 
 # --- what it may cost

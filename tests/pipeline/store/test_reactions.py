@@ -50,7 +50,7 @@ def test_an_approval_where_nothing_asks_is_a_no_op_that_says_so(store: Store) ->
         == "ignored: Nothing about WID-1 waits for an approval now (it is at architecture)."
     )
     assert store.read(waits.decisions, item.id) == ()
-    assert letters(store) == [("comment", "")]
+    assert [kind for kind, _ in letters(store)] == ["comment", "card", "status"]
 
 
 def test_a_start_of_an_unknown_item_is_left_to_intake(store: Store) -> None:
