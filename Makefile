@@ -1,6 +1,7 @@
 # make demo   an issue goes from To Analyse to Done on this machine
 # make test   the suite, without the tests that take minutes each
 # make test-long  those: deploys, self-hosting, kills and the staging check through the whole product
+# make kill-matrix  kill -9 at each checkpoint of each flow, not at a choice of them (an hour)
 # make chaos  the whole product under faults drawn from CHAOS_SEED for CHAOS_MINUTES (30)
 # make bench-tick  what one tick of the reconciler costs with 1,000 and with 10,000 live items
 # make check  everything that CI checks: format, lint, types, imports, tests
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 # Without its compiled files every process that is started, a flow run for instance, compiles all of Orch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long chaos bench-tick check lint docs clean
+.PHONY: demo test test-long kill-matrix chaos bench-tick check lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/orch demo $(ARGS)
@@ -22,6 +23,10 @@ test: $(VENV)/.installed
 
 test-long: $(VENV)/.installed
 	$(BIN)/pytest -m long --timeout 600 $(ARGS)
+
+kill-matrix: $(VENV)/.installed
+	ORCH_KILL_EVERY=1 $(BIN)/pytest -n 3 --dist loadfile -m "long or not long" -s tests/flows/test_kills.py \
+		tests/flows/test_kills_of_control_flows.py tests/flows/test_kills_of_deploys.py $(ARGS)
 
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos

@@ -3,7 +3,6 @@
 By default an evenly spread choice of the checkpoints; `ORCH_KILL_EVERY=1` kills at each of them.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from pipeline.stages import Stage
 from pipeline.store import evidence, journal, leases, queue, transitions, waits
 from pipeline.store.outbox import Kind
 from pipeline.store.tables import OutboxRow
-from tests.support.kills import Ended, Stand, standing
+from tests.support.kills import EVERY, Ended, Stand, standing, within
 from tests.support.merge_lock import take_turn
 
 WITHOUT_FAST_FORWARD = "1.21.11"
@@ -203,7 +202,7 @@ def killed_at(stand: Stand, case: Case, number: int) -> tuple[Ended, int, Found]
 
 def chosen(count: int, kills: int) -> list[int]:
     """Numbers of the checkpoints to kill at: first, last and evenly between; all of them when asked for."""
-    if os.environ.get("ORCH_KILL_EVERY") == "1" or count <= kills:
+    if EVERY or count <= kills:
         return list(range(1, count + 1))
     if kills == 1:
         return [(count + 1) // 2]
@@ -242,7 +241,7 @@ def killed_holder(stand: Stand) -> None:
     assert not take_turn(stand.settings, stand.folder, and_die=False), "the lock of a killed holder is still held"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(within(900))
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.long] if case.long else []) for name, case in CASES.items()]
 )

@@ -26,7 +26,7 @@ from pipeline.store import evidence, inbox, items, leases, outbox, queue, transi
 from pipeline.store.engine import Store
 from pipeline.store.tables import OutboxRow, SignalRow, WorkItemRow
 from tests.flows.test_kills import CASES, chosen, taken_out
-from tests.support.kills import DESCRIPTION, Stand, standing
+from tests.support.kills import DESCRIPTION, Stand, standing, within
 
 TICKS = 4
 """How many runs may be needed until all is as it should be."""
@@ -83,7 +83,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServe
         yield made
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(within(600))
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.long] if case.long else []) for name, case in CONTROL.items()]
 )

@@ -24,10 +24,10 @@ from pipeline.store.engine import Store
 from pipeline.store.outbox import Kind
 from pipeline.store.tables import OutboxRow
 from tests.flows.test_kills import chosen
-from tests.support.kills import Stand, standing
+from tests.support.kills import Stand, standing, within
 from tests.support.shop_items import item_at
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(within(1800))]
 
 WATCHED = {"monitor_window_s": 1, "monitor_interval_s": 0.5, "verify_within_s": 6, "revert_when_degraded": True}
 

@@ -68,6 +68,16 @@ FLOWS: dict[Stage, StageFlow] = {
     Stage.DEPLOY: deploy,
 }
 WAITS_FOR_CI = "Waiting for CI"
+
+EVERY = os.environ.get("ORCH_KILL_EVERY") == "1"
+"""Whether a flow is killed at each of its checkpoints, not at a choice of them."""
+
+
+def within(seconds: float) -> float:
+    """The time limit of a test of kills, in seconds."""
+    return 12 * seconds if EVERY else seconds
+
+
 RUNS = 12
 """How many runs a stage may take before it counts as stuck."""
 DESCRIPTION = "Customers want a receipt on paper: every price, the discount, shipping and total."
