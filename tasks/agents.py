@@ -31,7 +31,7 @@ from pipeline.stages import ROLE_STAGE, ROWS, Role
 from pipeline.store import evidence, outbox, reactions, waits
 from pipeline.store.evidence import AgentRun
 from pipeline.workspace import Workspace
-from tasks import bounds, links
+from tasks import bounds, links, progress
 from tasks.branch import log_file
 from tasks.services import Services
 from tasks.steps import STEP, subject
@@ -150,7 +150,8 @@ async def _carry_out(root: Services, item: WorkItem, project: Project, role: Rol
         recording.append(asyncio.ensure_future(root.store.awrite(evidence.agent_process, number, process)))
 
     try:
-        outcome = await root.agent.run(job, started=started)
+        async with progress.shown(f"The {role} of {item.key}", job.timeout_s):
+            outcome = await root.agent.run(job, started=started)
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*recording)

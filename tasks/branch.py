@@ -11,6 +11,7 @@ from pipeline.errors import StaleWrite
 from pipeline.model import Conflict, Found, MovedOn, Rebased, TestRun, WorkItem
 from pipeline.projects import Project
 from pipeline.store import evidence, items
+from tasks import progress
 from tasks.services import Services
 from tasks.steps import STEP, subject
 
@@ -116,7 +117,8 @@ async def tested(root: Services, item: WorkItem, project: Project, commit: str, 
 
 async def _run(root: Services, item: WorkItem, project: Project, commit: str, purpose: str) -> TestRun:
     log = log_file(root, item, f"tests-{purpose}-{commit[:12]}")
-    return await asyncio.to_thread(lambda: root.workspace(project).run_tests(commit, log=log))
+    async with progress.shown(f"The tests of {item.key}, for {purpose}", project.test_timeout_s):
+        return await asyncio.to_thread(lambda: root.workspace(project).run_tests(commit, log=log))
 
 
 async def record(root: Services, item: WorkItem, project: Project, token: str, *, tip: str) -> WorkItem:

@@ -10,6 +10,7 @@ from pipeline.model import Health, Hook, HookEnd, HookRun, Stand, WorkItem
 from pipeline.store import journal, stands
 from pipeline.store.journal import Effect
 from pipeline.store.leases import Lease
+from tasks import progress
 from tasks.branch import log_file
 from tasks.services import Services
 from tasks.stands import ItemStands
@@ -27,7 +28,8 @@ async def measure_coverage(key: str, commit: str) -> float | None:
     known = await root.store.aread(stands.coverage_of, item.id, commit)
     if known is None or known.percent is None:
         log = log_file(root, item, f"coverage-{commit[:12]}")
-        known = await asyncio.to_thread(lambda: root.workspace(project).run_coverage(commit, log=log))
+        async with progress.shown(f"The coverage of {item.key}", project.test_timeout_s):
+            known = await asyncio.to_thread(lambda: root.workspace(project).run_coverage(commit, log=log))
         await root.store.awrite(stands.coverage_measured, item.id, known, root.now())
     return known.percent
 

@@ -12,6 +12,7 @@ from pipeline.clients.probe import probe
 from pipeline.model import Baseline, CoverageRun, Health, Hook, HookRun, Probed, Stand, WorkItem
 from pipeline.projects import Project
 from pipeline.store import stands
+from tasks import progress
 from tasks.branch import log_file
 from tasks.services import Services
 
@@ -53,14 +54,15 @@ class ItemStands:
             Hook.DEPLOY: self.project.deploy_hook,
             Hook.ROLLBACK: self.project.rollback_hook,
         }[hook]
-        ran = await run_hook(
-            command,
-            cwd=self.folder,
-            home=self.folder,
-            facts=self.facts(commit),
-            log=log_file(self.root, self.item, f"{hook.replace(' ', '-')}-{commit[:12]}"),
-            timeout_s=self.project.hook_timeout_s,
-        )
+        async with progress.shown(f"The hook {hook} of {self.item.key}", self.project.hook_timeout_s):
+            ran = await run_hook(
+                command,
+                cwd=self.folder,
+                home=self.folder,
+                facts=self.facts(commit),
+                log=log_file(self.root, self.item, f"{hook.replace(' ', '-')}-{commit[:12]}"),
+                timeout_s=self.project.hook_timeout_s,
+            )
         await self.record(hook, commit, ran)
         return ran
 
