@@ -174,7 +174,9 @@ def _moved(
         return []
     status, item = known.status(card.state_id), items.latest(session, key)
     signal = SIGNALS.get(status) if status else None
-    if status is Status.IN_PROGRESS or (item is not None and item.shown is not None and item.shown is status):
+    if item is not None and item.shown is not None and item.shown is status:
+        return []
+    if status is Status.IN_PROGRESS and not (_starts(known, card, item) and not first):
         return []
     if signal is not None and item is not None and _ended(item, signal):
         counters.count(session, counters.SKIPPED_TERMINAL)
@@ -183,6 +185,16 @@ def _moved(
         counters.count(session, counters.DEDUPED)
         return []
     return replayed(session, root, project, _as_inbound(project, known, card), own)
+
+
+def _starts(known: StateList, card: TrackerItem, item: WorkItem | None) -> bool:
+    """Whether a card in In Progress asks for a start: only on a board without To Analyse, and of no item that lives.
+
+    Everywhere else Orch itself shows In Progress, for states that a board lacks. A card that is seen for the first time
+    may have stood there for years.
+    """
+    no_item = item is None or item.stage is Stage.CANCELLED
+    return no_item and known.id_of(Status.TO_ANALYSE) == card.state_id
 
 
 def _ended(item: WorkItem, signal: Signal) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.counting import counted_requests
 from pipeline.model import WaitKind
 from pipeline.stages import Stage, Status
+from pipeline.states import States
 from pipeline.store import counters, outbox, waits
 from tasks.inbox import identify
 from tasks.outbox import deliver
@@ -141,6 +142,22 @@ async def test_a_state_that_stands_in_for_another_starts_nothing(desk: Desk) -> 
     await move(desk, desk.card().key, "In Progress")
     assert await polled(desk) == []
     assert heard(desk) == []
+
+
+async def test_on_a_board_without_to_analyse_a_card_that_comes_to_in_progress_starts_once(desk: Desk) -> None:
+    project = desk.project.model_copy(update={"states": {**desk.project.states, "To Analyse": Status.MONITORING}})
+    root = replace(desk.root, states=States(desk.root.tracker, ttl_s=0, clock=desk.clock.seconds))
+    old, new = desk.card(), desk.card()
+    await move(desk, old.key, "In Progress")
+    assert await poll_board(root, project) == []  # it may have stood there for years
+    await move(desk, new.key, "In Progress")
+    assert await poll_board(root, project) == [f"{new.key}: start_requested, which no webhook told"]
+    assert await poll_board(root, project) == []
+    item = desk.item(Stage.DEVELOPMENT, new)
+    for state in ("Backlog", "In Progress"):
+        await move(desk, item.key, state)
+        await poll_board(root, project)
+    assert heard(desk) == [(new.key, "start_requested")]
 
 
 async def test_a_move_of_a_card_whose_item_is_done_is_counted_and_nothing_else(desk: Desk) -> None:
