@@ -43,7 +43,7 @@ async def hear(root: Services, project: Project, item: WorkItem, known: StateLis
     own = await root.tracker.own_ids()
     said = moves[ours - 1]
     if said.new == replaced.name and moves[ours].actor_id in own and said.actor_id not in own:
-        await root.store.awrite(_replay, root, project, item, replaced, said.actor_id, own)
+        await root.store.awrite(_replay, root, project, item, replaced, said.actor_id, own, target)
 
 
 def _unheard(session: Session, project: Project, item: WorkItem, state_id: str) -> bool:
@@ -60,7 +60,9 @@ def _replay(
     state: TrackerState,
     person: str,
     own: frozenset[str],
+    target: str,
 ) -> None:
+    """Replay the word, and note in the same transaction that the card shows `target`: it is looked for once."""
     if not _unheard(session, project, item, state.id):
         return  # its webhook has come
     entry = InboundSignal(
@@ -71,3 +73,4 @@ def _replay(
         actor_id=person,
     )
     replay(session, root, project, entry, Own(own, forge_login=""))
+    sightings.stands(session, sightings.board(project.key), item.tracker_id, target, changed_at=None)

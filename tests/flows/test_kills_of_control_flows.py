@@ -104,7 +104,7 @@ def test_a_control_flow_that_is_killed_at_a_checkpoint_is_made_good_by_its_next_
             now["messages"] = calm["messages"]
         where = killed.passed[-1] if killed.killed else "never reached"
         failures += [f"{number} {where}: {k} {now[k]}, not {calm[k]}" for k in calm if now[k] != calm[k]]
-    assert failures == []
+    assert not failures, "\n".join(failures)
     assert passed, "the flow does nothing that could be interrupted"
 
 
@@ -120,6 +120,7 @@ def seen_after(stand: Stand, case: Control) -> dict[str, Any]:
             break
     stand.deliver_all()
     stand.run(case.flow)  # sending may hear what somebody said, as every look at the card does
+    stand.deliver_all()
     card = stand.sandbox.card(stand.key)
     worktree = stand.settings.state_dir / "worktrees" / PROJECT / stand.key
     return {

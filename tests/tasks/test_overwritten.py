@@ -65,6 +65,22 @@ async def test_what_orchs_own_move_has_replaced_is_heard_once(desk: Desk) -> Non
     assert [row.signal for row in desk.signals] == [Signal.APPROVED]
 
 
+async def test_a_sender_that_dies_right_after_it_was_heard_leaves_nothing_to_be_heard_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = asked(desk)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt  # as a process that is killed: nothing after it happens
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tasks.outbox._shown", dies)
+        await shown_while(desk, lambda: desk.sandbox.move_card(item.key, "Approved"))
+    desk.clock.forward(outbox.LONG_CLAIM.total_seconds())
+    await deliver(desk.root)
+    assert [row.signal for row in desk.signals] == [Signal.APPROVED]
+
+
 async def test_what_a_webhook_has_told_is_not_heard_again(desk: Desk) -> None:
     item = asked(desk)
 
