@@ -26,6 +26,10 @@ async def desk(desk: Desk) -> Desk:
     return desk
 
 
+class Killed(BaseException):
+    """The sender's process is killed: nothing that comes after happens."""
+
+
 class Interrupted:
     """The tracker, with something that happens just before Orch moves a card."""
 
@@ -71,11 +75,12 @@ async def test_a_sender_that_dies_right_after_it_was_heard_leaves_nothing_to_be_
     item = asked(desk)
 
     def dies(*_: object) -> None:
-        raise KeyboardInterrupt  # as a process that is killed: nothing after it happens
+        raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("tasks.outbox._shown", dies)
-        await shown_while(desk, lambda: desk.sandbox.move_card(item.key, "Approved"))
+        with pytest.raises(Killed):
+            await shown_while(desk, lambda: desk.sandbox.move_card(item.key, "Approved"))
     desk.clock.forward(outbox.LONG_CLAIM.total_seconds())
     await deliver(desk.root)
     assert [row.signal for row in desk.signals] == [Signal.APPROVED]
