@@ -61,6 +61,14 @@ class Tracker(Protocol):
         """One issue by its key, such as `WID-12`."""
         ...
 
+    async def key_of(self, ref: TrackerRef) -> str:
+        """The key of an issue of whatever project, of the registry or not."""
+        ...
+
+    async def group_of(self, key: str) -> str:
+        """The state group of an issue of whatever project, as it is now."""
+        ...
+
     async def items(self, project: Project, *, changed_since: datetime | None = None) -> tuple[TrackerItem, ...]:
         """Issues of the project, latest change first; stops paging at the first one older than `changed_since`."""
         ...

@@ -65,7 +65,11 @@ def _unchanged(session: Session, root: Services, item: WorkItem) -> bool:
     """Whether the look through the board, not long ago, tells that the card is as it was when its relations were read.
 
     Relations move a card's time of change; what else it is blocked by, and is on a board, that look finds moved itself.
+    Of what is on no board of the registry nobody but the tracker can tell.
     """
+    strangers = dependencies.strangers(session, item.key, root.settings.dependency_sources)
+    if any(root.projects.of_work_item(key) is None for key in strangers):
+        return False
     place = sightings.board(item.project)
     looked = heartbeats.last(session, place)
     if not root.settings.reconcile_plane_enabled or looked is None or root.now() - looked > FRESH:
@@ -127,8 +131,9 @@ def _heard(
 async def _resolve(root: Services, link: TrackerRef) -> tuple[str, str]:
     """A linked issue's key and state group; the group of a work item is not asked for. Raises when nobody can tell."""
     project = root.projects.of_tracker(link.project_id)
-    if project is None:
-        raise OrchError("it belongs to no project of the registry")
+    if project is None:  # it is nothing of Orch's, and still has to be done before
+        key = await root.tracker.key_of(link)
+        return key, await root.tracker.group_of(key)
     known = await root.store.aread(items.by_tracker_id, project.key, link.item_id)
     if known is not None:
         return known.key, ""
@@ -144,11 +149,12 @@ async def _group(root: Services, project: Project, card: TrackerItem) -> str:
 async def _look_at_strangers(root: Services, item: WorkItem) -> None:
     """Ask how the issues stand that are no work items and keep the item waiting; their own webhooks may be lost."""
     for key in await root.store.aread(dependencies.strangers, item.key, root.settings.dependency_sources):
-        project = root.projects.of_work_item(key)
-        group = ""
-        if project is not None:
-            try:
+        project, group = root.projects.of_work_item(key), ""
+        try:
+            if project is None:
+                group = await root.tracker.group_of(key)
+            else:
                 group = await _group(root, project, await root.tracker.item_by_key(project, key))
-            except OrchError as error:
-                log.warning("%s: %s, which blocks it, cannot be read: %s", item.key, key, error)
+        except OrchError as error:
+            log.warning("%s: %s, which blocks it, cannot be read: %s", item.key, key, error)
         await root.store.awrite(dependencies.tracker_moved, key, group, root.now())

@@ -93,11 +93,30 @@ class PlaneClient(HttpClient):
 
     async def item_by_key(self, project: Project, key: str) -> TrackerItem:
         """One issue by its key, case-sensitive: Plane answers 403 to `wid-1`. `Missing` when it is another project's."""
-        answer = await self._send("GET", f"{{items}}/{quote(key, safe='')}/")
-        item = answer.read(answers.Item).as_item()
+        answer, item = await self._by_key(key)
         if item.project_id != str(project.plane_project):
             raise Missing(f"{key} is not an issue of project {project.key} in Plane.", path=answer.path)
         return item
+
+    async def key_of(self, ref: TrackerRef) -> str:
+        """The key of an issue of any project that the token's user belongs to; `Missing` for any other's."""
+        projects = self._entries(answers.Page[answers.ProjectName], "projects/")
+        names = {entry.id: entry.identifier async for entry in projects}
+        if ref.project_id not in names:
+            raise Missing(f"Plane shows Orch's user no project {ref.project_id}; make it a member there.")
+        answer = await self._send("GET", f"{_folder_of(ref.project_id)}/{{items}}/{quote(ref.item_id, safe='')}/")
+        return f"{names[ref.project_id]}-{answer.read(answers.Item).sequence_id}"
+
+    async def group_of(self, key: str) -> str:
+        """The state group of an issue of any project that the token's user belongs to; empty for an unknown state."""
+        _answer, item = await self._by_key(key)
+        states = self._entries(answers.Page[answers.State], f"{_folder_of(item.project_id)}/states/")
+        groups = {state.id: state.group async for state in states}
+        return groups.get(item.state_id, "")
+
+    async def _by_key(self, key: str) -> tuple[Answer, TrackerItem]:
+        answer = await self._send("GET", f"{{items}}/{quote(key, safe='')}/")
+        return answer, answer.read(answers.Item).as_item()
 
     async def items(self, project: Project, *, changed_since: datetime | None = None) -> tuple[TrackerItem, ...]:
         """Issues, latest change first, in pages of 100; no page is read past the first issue older than asked.
@@ -222,7 +241,11 @@ class PlaneClient(HttpClient):
 
 
 def _folder(project: Project) -> str:
-    return f"projects/{project.plane_project}"
+    return _folder_of(str(project.plane_project))
+
+
+def _folder_of(project_id: str) -> str:
+    return f"projects/{quote(project_id, safe='')}"
 
 
 def _item_path(project: Project, item_id: str) -> str:

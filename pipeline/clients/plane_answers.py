@@ -10,6 +10,13 @@ from pipeline.plain_text import html_to_text
 Entry = TypeVar("Entry", bound=BaseModel)
 
 
+class ProjectName(BaseModel):
+    """A project, by the word that its issues' keys begin with."""
+
+    id: str
+    identifier: str
+
+
 class State(BaseModel):
     """One state of a project."""
 

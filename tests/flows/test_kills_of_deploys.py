@@ -16,6 +16,7 @@ from sqlmodel import Session, select
 from deployments.demo import PROJECT, REPOSITORY
 from deployments.prefect_server import PrefectServer
 from deployments.sandbox.stand_settings import stand_settings
+from flows.reconcile import reconcile
 from pipeline.model import WorkItem
 from pipeline.signals import Signal
 from pipeline.stages import Stage
@@ -91,9 +92,12 @@ def test_a_deploy_that_is_killed_at_a_checkpoint_goes_on_and_does_nothing_twice(
         _back(stand, case)
         killed = stand.finish(case.stage, kill_at=number)[-1]
         stand.finish(case.stage)
+        if stand.read(leases.owners):  # of a run that died when nothing was left to be done: the tick buries it
+            stand.run(lambda _key, **more: reconcile(**more))
         now = _seen(stand)
         where = killed.passed[-1] if killed.killed else "never reached"
-        failures += [f"{number} {where}: {k} {now[k]}, not {calm[k]}" for k in calm if now[k] != calm[k]]
+        differs = [f"{k} {now[k]}, not {calm[k]}" for k in calm if now[k] != calm[k]]
+        failures += [f"{number} {where}: {one} ({stand.item.hold_reason})" for one in differs]
     sys.stdout.write(f"{name}: {len(passed)} checkpoints, killed at {numbers}\n")
     assert not failures, "\n".join(failures)
 

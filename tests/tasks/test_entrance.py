@@ -219,6 +219,19 @@ async def test_the_priority_is_the_cards(desk: Desk) -> None:
     assert desk.again(item).priority == "urgent"
 
 
+async def test_an_issue_of_a_project_that_is_not_orchs_keeps_an_item_waiting_until_it_is_done(desk: Desk) -> None:
+    item = desk.item()
+    desk.sandbox.add_project("OPS", "acme/ops")
+    blocker = desk.sandbox.create_card("Buy a server", "Nobody but people work on this.", project="OPS")
+    desk.sandbox.block(item.key, by=[blocker])
+    await entrance.refresh(desk.root, item.key)
+    assert blockers(desk, item) == [blocker]
+    assert not desk.store.read(entrance._unchanged, desk.root, item)  # nobody looks through its board
+    desk.sandbox.move_card(blocker, "Done")
+    await entrance.refresh(desk.root, item.key)
+    assert desk.store.read(dependencies.unfinished, item.key, ("plane",)) == ()
+
+
 async def test_a_stranger_that_a_webhook_says_is_done_wakes_who_waits_for_it(desk: Desk) -> None:
     item, stranger = desk.item(), desk.card("Not ours", state="Backlog")
     desk.sandbox.block(item.key, by=[stranger.key])
