@@ -147,7 +147,9 @@ async def _show(root: Services, item: WorkItem, wait: Wait | None, *, first: boo
         raise Refused(f"Project {project.key} has no state for {wanted}, nor one that could stand for it.")
     current = known.status(card.state_id) if known.knows(card.state_id) else None
     if card.state_id != target:
-        if not states.may_overwrite(current, item, wanted):
+        if not states.may_overwrite(current, item, wanted) and not await overwritten.is_ours(
+            root, project, item, known, card
+        ):
             return
         if current in states.SIGNALS and await root.store.aread(_unheard, root, item, card.state_id):
             raise Unavailable(f"{item.key} was moved to {current}, which nobody has told yet.", retry_after=UNHEARD_S)

@@ -9,7 +9,7 @@ import logging
 from sqlmodel import Session
 
 from pipeline.errors import Refused, Unavailable
-from pipeline.model import InboundSignal, StateChange, TrackerState, WorkItem
+from pipeline.model import InboundSignal, StateChange, TrackerItem, TrackerState, WorkItem
 from pipeline.projects import Project
 from pipeline.states import SIGNALS, StateList
 from pipeline.store import sightings
@@ -44,6 +44,23 @@ async def hear(root: Services, project: Project, item: WorkItem, known: StateLis
     said = moves[ours - 1]
     if said.new == replaced.name and moves[ours].actor_id in own and said.actor_id not in own:
         await root.store.awrite(_replay, root, project, item, replaced, said.actor_id, own, target)
+
+
+async def is_ours(root: Services, project: Project, item: WorkItem, known: StateList, card: TrackerItem) -> bool:
+    """Whether Orch itself has put the card where it stands, by Plane's log: it may not have come to note that.
+
+    A move is noted once it is known what it has replaced, which takes an answer of Plane's more. Raises `Unavailable`.
+    """
+    try:
+        moves = [one for one in await root.tracker.activities(project, item.tracker_id) if one.field == "state"]
+    except Refused as error:
+        log.info("%s: who has moved its card cannot be looked up: %s", item.key, error)
+        return False
+    return (
+        bool(moves)
+        and moves[-1].new == known.name(card.state_id)
+        and moves[-1].actor_id in await root.tracker.own_ids()
+    )
 
 
 def _unheard(session: Session, project: Project, item: WorkItem, state_id: str) -> bool:

@@ -32,8 +32,11 @@ ANNOUNCED = timedelta(seconds=60)
 ARRIVES = timedelta(seconds=5)
 """How long it may take from the announcement of a stage that was sent to its run."""
 
-BACK_OFF = (2, 10, 30, 120, 600)
-"""Seconds until a row that could not be sent is tried again, by the number of tries; the last repeats."""
+BACK_OFF = (2, 10, 30, 120)
+"""Seconds until a row that could not be sent is tried again, by the number of tries; the last repeats.
+
+It is also how long people see an old state on their cards once a neighbour is back.
+"""
 
 
 REFUSED = "refused"

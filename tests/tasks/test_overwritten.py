@@ -86,6 +86,24 @@ async def test_a_sender_that_dies_right_after_it_was_heard_leaves_nothing_to_be_
     assert [row.signal for row in desk.signals] == [Signal.APPROVED]
 
 
+async def test_a_state_that_orch_has_shown_and_did_not_come_to_note_gives_way(desk: Desk) -> None:
+    """Plane went away between Orch's move and its log: nobody has put the card in review but Orch."""
+    item = asked(desk)
+    await shown_while(desk, lambda: desk.sandbox.fail_next("plane", 1, match="activities"))
+    assert (desk.sandbox.card(item.key).state, desk.again(item).shown) == ("In Review", None)
+    desk.move(item, Stage.ARCHITECTURE)
+    desk.clock.forward(outbox.BACK_OFF[0])
+    await deliver(desk.root)
+    assert desk.sandbox.card(item.key).state == "Architecture"
+
+
+async def test_what_a_person_has_put_there_stays(desk: Desk) -> None:
+    item = asked(desk)
+    desk.sandbox.move_card(item.key, "Blocked")
+    await deliver(desk.root)
+    assert desk.sandbox.card(item.key).state == "Blocked"
+
+
 async def test_what_a_webhook_has_told_is_not_heard_again(desk: Desk) -> None:
     item = asked(desk)
 
