@@ -15,7 +15,7 @@ log = logging.getLogger("orch.addressees")
 
 def may_decide(people: Collection[str], names: Iterable[str]) -> bool:
     """Whether somebody with these names is one of the `people` who may decide; without a list everybody is."""
-    return not people or not {name.casefold() for name in names}.isdisjoint(name.casefold() for name in people)
+    return not people or not {name.casefold() for name in names if name}.isdisjoint(name.casefold() for name in people)
 
 
 def project_of(root: Services, ref: str) -> Project | None:

@@ -1,10 +1,11 @@
 """Whether a person's review counts: a webhook does not tell, so the forge is asked before its signal is applied."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.errors import Missing
-from pipeline.model import Review, ReviewKind
+from pipeline.errors import Missing, Refused
+from pipeline.model import Review, ReviewKind, ReviewRemark
 from pipeline.projects import Project
 from pipeline.signals import Signal
 from pipeline.store.inbox import StoredSignal
@@ -38,7 +39,14 @@ async def completed(root: Services, stored: StoredSignal) -> StoredSignal:
 
 
 async def _said(root: Services, project: Project, number: int, review: Review) -> str:
-    """What a review says, its remarks on single lines included, for whoever has to deal with it."""
-    remarks = await root.forge.review_remarks(project, number, review.id) if review.remarks else ()
+    """What a review says, its remarks on single lines included, for whoever has to deal with it.
+
+    The verdict counts although the forge keeps the remarks to itself.
+    """
+    remarks: Sequence[ReviewRemark] = ()
+    try:
+        remarks = await root.forge.review_remarks(project, number, review.id) if review.remarks else ()
+    except Refused as error:
+        log.warning("pull request #%s: the remarks of %s cannot be read: %s", number, review.reviewer, error)
     lines = [f"- {one.path}{f':{one.line}' if one.line else ''}: {one.text}" for one in remarks]
     return "\n".join(filter(None, (review.text, *lines)))

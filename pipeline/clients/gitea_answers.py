@@ -128,14 +128,14 @@ class ReviewAnswer(BaseModel):
 class RemarkAnswer(BaseModel):
     """A remark of a review on one line; `position` is its line, 0 for one that the file has no more."""
 
-    path: str
-    position: int = 0
-    original_position: int = 0
-    body: str
+    path: str = ""
+    position: int | None = None
+    original_position: int | None = None
+    body: str | None = None
 
     def as_remark(self) -> ReviewRemark:
-        """As Orch's word."""
-        return ReviewRemark(self.path, self.position or self.original_position, self.body.strip())
+        """As Orch's word. Nothing of it is necessary: a verdict does not wait for its remarks."""
+        return ReviewRemark(self.path, self.position or self.original_position or 0, (self.body or "").strip())
 
 
 class CommentAnswer(BaseModel):

@@ -78,6 +78,16 @@ async def test_the_developer_is_told_what_a_person_has_written(desk: Desk, gitea
     )
 
 
+async def test_a_verdict_counts_although_its_remarks_cannot_be_read(desk: Desk, gitea: Receiver) -> None:
+    item = await with_pull(desk, Stage.REVIEW)
+    desk.sandbox.review(item.pull_number or 0, "REQUEST_CHANGES", body="No.", remarks=[("shop/cart.py", 7, "Why?")])
+    hears(desk, gitea, item, REJECTED)
+    desk.sandbox.fail_next("gitea", 1, status=404, match="/comments")
+    await drain(desk.root, item.key)
+    back = desk.again(item)
+    assert (back.stage, back.feedback) == (Stage.DEVELOPMENT, "ada requested changes on the pull request.\n\nNo.")
+
+
 async def test_changes_that_are_requested_while_ci_runs_have_the_developer_work_anew(
     desk: Desk, gitea: Receiver
 ) -> None:
